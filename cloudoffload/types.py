@@ -38,7 +38,6 @@ class Emit(enum.StrEnum):
 
     VALUE = "value"  # one value
     PARTS = "parts"  # a mapping or sequence, each item readable on its own
-    BAG_PARTS = "bag-parts"  # (grouper, number of parts, sequence): records cut by the digest of their group
     INDEX = "index"  # a barrier: reads the footers of all inputs, writes where each part of each input lies
 
 
@@ -131,15 +130,9 @@ class Plan:
     units: tuple[Unit, ...]
     program: bytes  # the pickled units, shipped once: see wire.program
     data: tuple[Any, ...]  # values that the graph held inline, to be stored before the first unit runs
-    results: Mapping[Key, Edge]  # where each requested key comes from
-    keys: Any  # the nested lists of keys as they were asked for
+    results: tuple[Edge, ...]  # where each requested value comes from, in the order of the flattened keys
     known: Mapping[int, Ref] = field(default_factory=dict)  # data that lies in a store already, by datum number
     warnings: tuple[str, ...] = ()
-
-    @property
-    def tasks_shipped(self) -> int:
-        """Number of units."""
-        return len(self.units)
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,5 +88,5 @@ class Events:
         for callback in self._listeners:
             try:
                 callback(event)
-            except Exception:  # noqa: BLE001 - a listener's bug must not lose the user's result
+            except Exception:
                 logger.warning("a listener of session.events raised on %s", event.kind, exc_info=True)

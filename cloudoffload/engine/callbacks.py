@@ -1,0 +1,92 @@
+"""Dask's own callbacks (ProgressBar, Profiler, ...) over units instead of tasks."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from dask.callbacks import Callback, local_callbacks, normalize_callback, unpack_callbacks
+
+from cloudoffload.engine.messages import Draft
+from cloudoffload.types import Key, Plan
+
+
+class DaskCallbacks:
+    """Calls the callbacks that are active where the computation starts; costs nothing when there are none.
+
+    Values stay in the store, so callbacks are given None for them. One that keeps values for later (``dask.cache``)
+    would hand out None as a result: it is left out, with a warning.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._active: Any = None
+        self._context: Any = None
+        self._state: dict[str, Any] = {}
+        self._graph: dict[Key, Any] = {}
+
+    def start(self) -> None:
+        """Tell the callbacks that the computation starts."""
+        if not Callback.active:
+            return
+        self._context = local_callbacks()
+        usable = [item for item in (normalize_callback(cb) for cb in self._context.__enter__()) if not _keeps(item)]
+        self._active = unpack_callbacks(usable)
+        keys = [unit.key for unit in self._plan.units]
+        self._graph = dict.fromkeys(keys)
+        self._state = {
+            "waiting": dict.fromkeys(keys),
+            "ready": [],
+            "running": set(),
+            "finished": set(),
+            "cache": {},
+            "dependencies": {},
+            "dependents": {},
+            "released": set(),
+        }
+        for callback in self._active[0]:
+            callback(self._graph)
+        for callback in self._active[1]:
+            callback(self._graph, self._state)
+
+    def started(self, draft: Draft) -> None:
+        """Tell the callbacks that units are on their way."""
+        if self._active is None:
+            return
+        for assignment in draft.units:
+            key = self._plan.units[assignment.number].key
+            self._state["waiting"].pop(key, None)
+            self._state["running"].add(key)
+            for callback in self._active[2]:
+                callback(key, self._graph, self._state)
+
+    def ended(self, draft: Draft) -> None:
+        """Tell the callbacks that a call came back."""
+        if self._active is None:
+            return
+        for assignment in draft.units:
+            key = self._plan.units[assignment.number].key
+            self._state["running"].discard(key)
+            self._state["finished"].add(key)
+            for callback in self._active[3]:
+                callback(key, None, self._graph, self._state, draft.provider)
+
+    def finish(self, *, failed: bool) -> None:
+        """Tell the callbacks that the computation is over."""
+        if self._active is None:
+            return
+        try:
+            for callback in self._active[4]:
+                callback(self._graph, self._state, failed)
+        finally:
+            self._context.__exit__(None, None, None)
+
+
+def _keeps(callback: tuple[Any, ...]) -> bool:
+    owner = next((getattr(function, "__self__", None) for function in callback if function), None)
+    if type(owner).__module__ != "dask.cache":
+        return False
+    warnings.warn(
+        "dask.cache keeps values on this machine, and cloudoffload's stay in the store: it is left out", stacklevel=6
+    )
+    return True

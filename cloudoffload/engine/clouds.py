@@ -1,0 +1,177 @@
+"""The clouds of a session: its providers, the store that they share, and what is emulated on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cloudoffload.engine.folders import local_store_folder
+from cloudoffload.engine.messages import Lane
+from cloudoffload.errors import SettingsError
+from cloudoffload.interfaces import Provider
+from cloudoffload.providers import rates
+from cloudoffload.settings import Settings
+from cloudoffload.store import ObjectStore, open_store
+from cloudoffload.types import RateCard, StoreAccess
+from cloudoffload.wire.envelope import prefix_of
+from cloudoffload.wire.signing import Signer
+
+EMULATED = ("aws",)
+"""Clouds that can be started on this machine."""
+
+LOCAL_TARGET_SECONDS = 0.05
+"""Aimed length of a batch of small units on a worker process, seconds: its call costs about 0.1 ms."""
+
+_EMULATED_ROLE = "arn:aws:iam::123456789012:role/cloudoffload-data"
+_LATENCY = {"local": 0.0005, "aws": 0.05}
+
+
+class Clouds:
+    """Everything of a session that has to be closed.
+
+    Attributes
+    ----------
+    lanes : dict of str to Lane
+        Providers as the loop sees them, in the session's order.
+    providers : dict of str to Provider
+        By name.
+    store : ObjectStore
+        As the client opens it.
+    store_card : RateCard
+        Prices of the store.
+    worker_access : callable
+        How workers open the store, with a credential that outlives any call sent now.
+    """
+
+    def __init__(
+        self,
+        *,
+        names: Sequence[str | Provider],
+        emulate: Sequence[str],
+        settings: Settings,
+        signer: Signer,
+        run: str,
+        store: str | None,
+        workers: int,
+        worker_memory: int,
+    ) -> None:
+        self._stack = contextlib.ExitStack()
+        self._settings = settings
+        self._signer = signer
+        self._run = run
+        self.emulated: dict[str, Any] = {}
+        self.providers: dict[str, Provider] = {}
+        self.lanes: dict[str, Lane] = {}
+        try:
+            for cloud in emulate:
+                self._start(cloud)
+            for name in names:
+                self._add(name, workers, worker_memory)
+            self.store, self.store_card, self.worker_access = self._open_store(store)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End processes, delete the run's objects, stop what is emulated; harmless when called twice."""
+        self._stack.close()
+
+    def _start(self, name: str) -> None:
+        if name not in EMULATED:
+            raise SettingsError(f"{name!r} can't be emulated; these can: {', '.join(EMULATED)}")
+        from cloudoffload.emulator.aws import EmulatedAws
+
+        cloud = EmulatedAws(public_keys=self._signer.public_keys, memory_mb=self._settings.aws.memory_mb)
+        self._stack.callback(cloud.stop)
+        cloud.start()
+        self.emulated[name] = cloud
+
+    def _add(self, name: str | Provider, workers: int, worker_memory: int) -> None:
+        provider, memory_mb = self._provider(name, workers, worker_memory)
+        self._stack.callback(provider.close)
+        kind = provider.name.partition(":")[0]
+        self.providers[provider.name] = provider
+        self.lanes[provider.name] = Lane(
+            name=provider.name,
+            card=provider.card,
+            runs=provider.runs,
+            memory_mb=memory_mb,
+            slots=provider.card.concurrency,
+            batch=self._settings.call.batch,
+            target_seconds=LOCAL_TARGET_SECONDS if kind == "local" else self._settings.call.target_seconds,
+            latency=_LATENCY.get(kind, 0.05),
+        )
+
+    def _provider(self, name: str | Provider, workers: int, worker_memory: int) -> tuple[Provider, int]:
+        if not isinstance(name, str):
+            return name, name.card.memory_mb[0]
+        if name == "local":
+            from cloudoffload.providers.local import Local
+
+            card = dataclasses.replace(rates.load("local"), concurrency=workers)
+            local = Local(workers=workers, memory=worker_memory, card=card, public_keys=self._signer.public_keys)
+            return local, worker_memory >> 20
+        if name == "aws":
+            return self._aws(), self._settings.aws.memory_mb
+        raise SettingsError(f"unknown provider {name!r}: use 'local', 'aws' or a Provider object")
+
+    def _aws(self) -> Provider:
+        from cloudoffload.providers.aws_lambda import AwsLambda
+
+        cloud = self.emulated.get("aws")
+        if cloud is None:
+            raise SettingsError(
+                "nothing is deployed on AWS; try it on this machine with Session(emulate=('aws',)), which bills nobody"
+            )
+        card = dataclasses.replace(rates.load("aws", cloud.region), concurrency=cloud.concurrency)
+        return AwsLambda(
+            cloud.function,
+            card=card,
+            region=cloud.region,
+            memory_mb=cloud.memory_mb,
+            session=cloud.boto3_session(),
+            endpoint_url=cloud.lambda_url,
+        )
+
+    def _open_store(self, url: str | None) -> tuple[ObjectStore, RateCard, Callable[[], StoreAccess]]:
+        prefix = prefix_of(self._run)
+        if url is None and "aws" in self.emulated:
+            cloud = self.emulated["aws"]
+            access = StoreAccess(cloud.store_url, cloud.store_options)
+            card, worker_access = rates.load("aws", cloud.region), self._limited(cloud, prefix)
+        elif url is None or url.startswith(("file:", "/", ".")):
+            folder = self._folder(url)
+            access = StoreAccess(folder.as_uri())
+            card, worker_access = rates.load("local"), lambda: access
+            if url is None:
+                self._stack.enter_context(local_store_folder(folder))
+        else:
+            access = StoreAccess(url)
+            kind = "aws" if url.startswith("s3:") else "local"
+            card, worker_access = rates.load(kind), lambda: access
+        store = open_store(access)
+        self._stack.callback(store.delete_prefix, prefix)
+        return store, card, worker_access
+
+    def _folder(self, url: str | None) -> Path:
+        if url is None:
+            return self._settings.local.folder / f"cloudoffload-{os.getuid()}" / self._run
+        return Path(url.removeprefix("file://")).resolve()
+
+    def _limited(self, cloud: Any, prefix: str) -> Callable[[], StoreAccess]:
+        from cloudoffload.providers.aws_access import RunCredentials
+
+        options: Mapping[str, str] = cloud.store_options
+        credentials = RunCredentials(
+            cloud.boto3_session().client("sts", endpoint_url=cloud.s3_url),
+            role=_EMULATED_ROLE,
+            bucket=cloud.bucket,
+            prefix=prefix,
+            run=self._run,
+            options={name: options[name] for name in ("region", "endpoint", "allow_http")},
+        )
+        return lambda: StoreAccess(cloud.store_url, credentials.options())

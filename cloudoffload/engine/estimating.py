@@ -1,0 +1,32 @@
+"""The estimate of a plan: its units grouped by kind and provider, priced by the ledger."""
+
+from __future__ import annotations
+
+from cloudoffload.engine.services import Services
+from cloudoffload.graph.lifting import nbytes_of
+from cloudoffload.ledger.estimate import Learned, Work, estimate
+from cloudoffload.types import Estimate, Plan, Unit
+
+
+def estimate_plan(services: Services, plan: Plan) -> Estimate:
+    """Dollars, seconds and bytes of a plan, before anything is spent."""
+    groups: dict[tuple[str, str], list[Unit]] = {}
+    for unit in plan.units:
+        groups.setdefault((unit.prefix, services.decide(unit).provider), []).append(unit)
+    sizes = [plan.known[i].nbytes if i in plan.known else nbytes_of(value) for i, value in enumerate(plan.data)]
+    return estimate(_work(services, plan, sizes, prefix, name, units) for (prefix, name), units in groups.items())
+
+
+def _work(services: Services, plan: Plan, sizes: list[int], prefix: str, name: str, units: list[Unit]) -> Work:
+    lane = services.clouds.lanes[name]
+    record = services.learned.get(prefix, name)
+    total = len(plan.units)
+    return Work(
+        prefix=prefix,
+        card=lane.card,
+        memory_mb=lane.memory_mb,
+        units=len(units),
+        inputs=sum(len(unit.inputs) for unit in units),
+        input_bytes=sum(sizes[edge.source - total] for unit in units for edge in unit.inputs if edge.source >= total),
+        learned=None if record is None else Learned(record.mean, record.longest),
+    )

@@ -1,0 +1,328 @@
+"""*When* units run: a pure state machine.
+
+``step(event, now)`` returns actions. The loop has no thread, no clock, no randomness and does no I/O: the driver owns
+those. The same events therefore always lead to the same actions, and a simulation can drive the very same loop.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from cloudoffload.engine import retries
+from cloudoffload.engine.learned import Learned
+from cloudoffload.engine.messages import (
+    Action,
+    Answered,
+    Begun,
+    Deliver,
+    Draft,
+    Event,
+    Finish,
+    Free,
+    Lane,
+    Lost,
+    Send,
+    Stopped,
+    Wake,
+)
+from cloudoffload.engine.ready import Kind, ReadyUnits
+from cloudoffload.errors import BudgetExceeded, PayloadTooLarge, Throttled, TimedOut, WorkerLost
+from cloudoffload.types import Assignment, Edge, Failure, Plan, Ref, Unit
+
+_MIN_DEADLINE = 30.0
+_DEADLINE_MARGIN = 10.0
+
+
+class Loop:
+    """One computation.
+
+    Parameters
+    ----------
+    plan : Plan
+        Its units.
+    data : sequence of Ref
+        Where the plan's data lies, by datum number.
+    lanes : mapping of str to Lane
+        Providers by name.
+    route : callable
+        ``route(unit) -> name of a lane``; raises when no provider can run it.
+    reserve : callable
+        ``reserve(draft)`` sets the draft's worst case aside or raises :class:`~cloudoffload.errors.BudgetExceeded`.
+    learned : Learned
+        What units have taken so far; added to.
+    tries : int
+        Further tries of a unit after a lost call.
+    first_deadline : float
+        Seconds that a call of unknown length gets where time costs money.
+    isolated : bool
+        A failed unit fails alone instead of ending the computation (units are then independent of each other).
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        data: Sequence[Ref],
+        lanes: Mapping[str, Lane],
+        *,
+        route: Callable[[Unit], str],
+        reserve: Callable[[Draft], None],
+        learned: Learned,
+        tries: int,
+        first_deadline: float,
+        isolated: bool = False,
+    ) -> None:
+        self._units = plan.units
+        self._lanes = lanes
+        self._route = route
+        self._reserve = reserve
+        self._learned = learned
+        self._tries = tries
+        self._first_deadline = first_deadline
+        self._isolated = isolated
+        total = len(plan.units)
+        self._refs: list[Ref | None] = [None] * total + list(data)
+        self._left = total
+        self._missing = [0] * total  # inputs that have no value yet
+        self._consumers: list[list[int]] = [[] for _ in range(total)]
+        self._readers = [0] * total  # units that have still to read a value
+        for unit in plan.units:
+            sources = _sources(unit, total)
+            self._missing[unit.number] = len(sources)
+            for source in sources:
+                self._consumers[source].append(unit.number)
+                self._readers[source] += 1
+        self._attempts = [0] * total
+        self._losses: dict[int, int] = {}
+        self._throttles: dict[int, int] = {}
+        self._timeouts: dict[int, int] = {}
+        self._ready = ReadyUnits(plan.units)
+        self._later: list[tuple[float, int]] = []  # (when, unit): waits for its next try
+        self._calls: dict[int, Draft] = {}
+        self._in_flight = dict.fromkeys(lanes, 0)
+        self._sent = 0
+        self._over = False
+        self.retried = 0
+
+    def step(self, event: Event, now: float) -> list[Action]:
+        """Take note of an event; returns what to do, in this order."""
+        actions: list[Action] = []
+        if self._over:
+            return actions
+        if isinstance(event, Begun):
+            for number, missing in enumerate(self._missing):
+                if not missing:
+                    self._ready.add(number)
+        elif isinstance(event, Answered):
+            self._answered(event, now, actions)
+        elif isinstance(event, Lost):
+            self._lost(self._ended(event.call), event.error, now, actions)
+        elif isinstance(event, Stopped):
+            self._finish(event.error, actions)
+        if not self._over:
+            self._dispatch(now, actions)
+        return actions
+
+    @property
+    def in_flight(self) -> tuple[Draft, ...]:
+        """Calls without an answer."""
+        return tuple(self._calls.values())
+
+    def _ended(self, call: int) -> Draft:
+        draft = self._calls.pop(call)
+        self._in_flight[draft.provider] -= 1
+        return draft
+
+    def _answered(self, event: Answered, now: float, actions: list[Action]) -> None:
+        draft = self._ended(event.call)
+        done: list[float] = []
+        freed: list[Ref] = []
+        for assignment, result, seconds in zip(
+            draft.units, event.outcome.results, event.outcome.unit_seconds, strict=True
+        ):
+            if isinstance(result, Ref):
+                done.append(seconds)
+                self._commit(assignment.number, result, actions, freed)
+                continue
+            lost = retries.as_lost(result)
+            if lost is not None and self._again(assignment.number, lost, now, 1):
+                continue
+            if self._isolated:
+                self._settle_failed(assignment.number, result, actions)
+                continue
+            self._finish(UnitFailed(result, self._units[assignment.number]), actions)
+            return
+        self._learned.add(draft.prefix, draft.provider, done)
+        if freed:
+            actions.append(Free(tuple(freed)))
+        if not self._left:
+            self._finish(None, actions)
+
+    def _commit(self, number: int, ref: Ref, actions: list[Action], freed: list[Ref]) -> None:
+        self._refs[number] = ref
+        self._left -= 1
+        unit = self._units[number]
+        if unit.requested:
+            actions.append(Deliver(number, ref))
+        for consumer in self._consumers[number]:
+            self._missing[consumer] -= 1
+            if not self._missing[consumer]:
+                self._ready.add(consumer)
+        if not unit.keeps_inputs:
+            self._release(unit, freed)
+
+    def _release(self, unit: Unit, freed: list[Ref]) -> None:
+        """The unit has read its inputs: free those that nobody else needs."""
+        for source in _sources(unit, len(self._units)):
+            self._readers[source] -= 1
+            if self._readers[source]:
+                continue
+            before = self._units[source]
+            if before.keeps_inputs:
+                self._release(before, freed)
+            ref = self._refs[source]
+            if not before.requested and ref is not None and ref.data is None:
+                freed.append(ref)
+
+    def _lost(self, draft: Draft, error: BaseException, now: float, actions: list[Action]) -> None:
+        for assignment in draft.units:
+            if not self._again(assignment.number, error, now, len(draft.units)):
+                given_up = self._given_up(self._units[assignment.number], error)
+                if not self._isolated:
+                    self._finish(given_up, actions)
+                    return
+                self._settle_failed(assignment.number, given_up, actions)
+        if not self._left:
+            self._finish(None, actions)
+
+    def _again(self, number: int, error: BaseException, now: float, units: int) -> bool:
+        """Put a unit aside for its next try; False when it has none left."""
+        if isinstance(error, Throttled):
+            tries = self._throttles[number] = self._throttles.get(number, 0) + 1
+            if tries > retries.MAX_THROTTLES:
+                return False
+        elif retries.counts(error, units):
+            tries = self._losses[number] = self._losses.get(number, 0) + 1
+            stated = self._units[number].requirements.retries
+            if not retries.may_retry(error) or tries > (self._tries if stated is None else stated):
+                return False
+        else:
+            # Too big together: each goes alone, at once.
+            tries = 0
+            self._losses.setdefault(number, 0)
+        if isinstance(error, TimedOut):
+            self._timeouts[number] = self._timeouts.get(number, 0) + 1
+        self.retried += 1
+        delay = 0.0 if isinstance(error, PayloadTooLarge) else retries.backoff(tries, number)
+        heapq.heappush(self._later, (now + delay, number))
+        return True
+
+    def _given_up(self, unit: Unit, error: BaseException) -> BaseException:
+        tries = self._losses.get(unit.number, 0) + self._throttles.get(unit.number, 0)
+        if tries <= 1 and not retries.may_retry(error):
+            return error
+        lost = WorkerLost(
+            f"task {unit.prefix!r} was sent {tries} times and never came back; the last time: {error}. If its code "
+            "ends the process or needs more memory than a worker has, use smaller partitions or more memory"
+        )
+        lost.__cause__ = error
+        return lost
+
+    def _settle_failed(self, number: int, failure: Failure | BaseException, actions: list[Action]) -> None:
+        self._left -= 1
+        actions.append(Deliver(number, failure))
+
+    def _dispatch(self, now: float, actions: list[Action]) -> None:
+        while self._later and self._later[0][0] <= now:
+            self._ready.add_alone(heapq.heappop(self._later)[1])
+        for kind in self._ready.by_priority():
+            try:
+                name = self._route(self._units[kind.head])
+            except Exception as error:  # noqa: BLE001 - no provider can run it, ever: the computation ends with that
+                self._finish(error, actions)
+                return
+            if not self._send_batches(kind, self._lanes[name], now, actions):
+                break
+        if self._later and not self._over:
+            actions.append(Wake(self._later[0][0]))
+
+    def _send_batches(self, kind: Kind, lane: Lane, now: float, actions: list[Action]) -> bool:
+        """Send as much of one kind as the lane takes; False when the budget has no room now."""
+        while kind and (free := lane.slots - self._in_flight[lane.name]) > 0:
+            numbers = self._ready.take(kind, self._batch_size(kind, lane, free))
+            draft = self._draft(numbers, kind, lane)
+            try:
+                self._reserve(draft)
+            except BudgetExceeded as error:
+                for number in numbers:
+                    self._attempts[number] -= 1
+                    self._ready.add(number)
+                if not self._calls:
+                    self._finish(error, actions)
+                # What is under way may use less than was reserved for it, and make room.
+                return False
+            self._sent += 1
+            self._calls[draft.number] = draft
+            self._in_flight[lane.name] += 1
+            actions.append(Send(draft))
+        return True
+
+    def _batch_size(self, kind: Kind, lane: Lane, free: int) -> int:
+        """Units in the next call: few when their length is unknown, then as many as make up the aimed length."""
+        if kind.alone:
+            return 1
+        record = self._learned.get(kind.prefix, lane.name)
+        if record is None:
+            return 1
+        fitting = int(lane.target_seconds / record.recent) if record.recent > 0 else lane.batch
+        return max(1, min(lane.batch, fitting, math.ceil(len(kind) / free)))
+
+    def _draft(self, numbers: list[int], kind: Kind, lane: Lane) -> Draft:
+        assignments = []
+        for number in numbers:
+            self._attempts[number] += 1
+            unit = self._units[number]
+            inputs = tuple([self._input(edge) for edge in unit.inputs]) if unit.inputs else ()
+            assignments.append(Assignment(number, self._attempts[number], inputs, unit.requested))
+        seconds = self._deadline(numbers, kind, lane)
+        return Draft(self._sent + 1, lane.name, kind.prefix, tuple(assignments), seconds, lane.memory_mb)
+
+    def _input(self, edge: Edge) -> Ref:
+        ref = self._refs[edge.source]
+        assert ref is not None, "a unit is ready only when its inputs are there"
+        if edge.part is None:
+            return ref
+        return Ref(ref.store, ref.key, ref.span, ref.nbytes, ref.digest, ref.parted, edge.part, ref.data)
+
+    def _deadline(self, numbers: list[int], kind: Kind, lane: Lane) -> float:
+        """Seconds after which the worker ends the call; where time costs money it is what is reserved for."""
+        if lane.is_free:
+            return lane.card.max_seconds
+        stated = self._units[numbers[0]].requirements.seconds
+        record = self._learned.get(kind.prefix, lane.name)
+        if stated is not None:
+            seconds = stated * len(numbers)
+        elif record is not None:
+            seconds = max(_MIN_DEADLINE, _DEADLINE_MARGIN * record.longest * len(numbers))
+        else:
+            seconds = self._first_deadline
+        timeouts = max(self._timeouts.get(number, 0) for number in numbers)
+        return float(min(lane.card.max_seconds, seconds * retries.DEADLINE_GROWTH**timeouts))
+
+    def _finish(self, error: BaseException | None, actions: list[Action]) -> None:
+        self._over = True
+        actions.append(Finish(error))
+
+
+class UnitFailed(Exception):
+    """A unit's failure on its way to the driver, which makes the user's exception of it."""
+
+    def __init__(self, failure: Failure, unit: Unit) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+        self.unit = unit
+
+
+def _sources(unit: Unit, total: int) -> set[int]:
+    return {edge.source for edge in unit.inputs if edge.source < total}

@@ -1,0 +1,86 @@
+"""Units that may run now, like with like, in Dask's order."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+
+from cloudoffload.types import Unit
+
+
+class Kind:
+    """Ready units that may share a call."""
+
+    __slots__ = ("_heap", "alone", "prefix")
+
+    def __init__(self, prefix: str, *, alone: bool) -> None:
+        self.prefix = prefix
+        self.alone = alone  # each goes in a call of its own: a lost one may have been the killer of the others
+        self._heap: list[tuple[int, int]] = []
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    @property
+    def head(self) -> int:
+        """Number of the first unit."""
+        return self._heap[0][1]
+
+    @property
+    def priority(self) -> int:
+        """Place of the first unit in Dask's order."""
+        return self._heap[0][0]
+
+    def push(self, priority: int, number: int) -> None:
+        """Add a unit."""
+        heapq.heappush(self._heap, (priority, number))
+
+    def pop(self, count: int) -> list[int]:
+        """Take the first units."""
+        heap = self._heap
+        if count >= len(heap):
+            taken = [number for _, number in sorted(heap)]
+            heap.clear()
+            return taken
+        return [heapq.heappop(heap)[1] for _ in range(count)]
+
+
+class ReadyUnits:
+    """All units that may run now.
+
+    Parameters
+    ----------
+    units : sequence of Unit
+        The plan's, by number.
+    """
+
+    def __init__(self, units: Sequence[Unit]) -> None:
+        self._units = units
+        self._kinds: dict[tuple[str, int, str], Kind] = {}
+        self._alone: dict[tuple[str, int, str], Kind] = {}
+
+    def add(self, number: int) -> None:
+        """A unit became ready."""
+        self._push(self._kinds, number, alone=False)
+
+    def add_alone(self, number: int) -> None:
+        """A unit may try again, in a call of its own."""
+        self._push(self._alone, number, alone=True)
+
+    def take(self, kind: Kind, count: int) -> list[int]:
+        """The first ``count`` units of a kind."""
+        return kind.pop(count)
+
+    def by_priority(self) -> Iterator[Kind]:
+        """Kinds that have units, the one with the earliest unit first."""
+        kinds = [kind for kind in (*self._kinds.values(), *self._alone.values()) if kind]
+        return iter(sorted(kinds, key=lambda kind: kind.priority))
+
+    def _push(self, kinds: dict[tuple[str, int, str], Kind], number: int, *, alone: bool) -> None:
+        unit = self._units[number]
+        # Requirements are shared objects: their identity tells kinds apart at no cost.
+        key = (unit.prefix, id(unit.requirements), unit.here_because)
+        kind = kinds.get(key)
+        if kind is None:
+            kind = kinds[key] = Kind(unit.prefix, alone=alone)
+        kind.push(unit.priority, number)

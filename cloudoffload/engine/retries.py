@@ -1,0 +1,61 @@
+"""Whether and when a unit runs again: arithmetic on plain values."""
+
+from __future__ import annotations
+
+import hashlib
+
+from cloudoffload.errors import (
+    OutOfMemory,
+    PayloadTooLarge,
+    ProviderDown,
+    ProviderError,
+    StoreError,
+    Throttled,
+    TimedOut,
+)
+from cloudoffload.types import Failure, FailureKind
+
+BASE_SECONDS = 0.1
+CAP_SECONDS = 10.0
+MAX_THROTTLES = 50
+"""Refusals of one unit in a row after which a provider counts as out of reach."""
+
+DEADLINE_GROWTH = 4.0
+"""A unit whose deadline passed gets this many times as long on its next try."""
+
+
+def backoff(tries: int, unit: int) -> float:
+    """Seconds to wait before try number ``tries + 1``: exponential, with full jitter.
+
+    The jitter comes from a hash of the unit, so that the same events always lead to the same actions.
+    """
+    spread = int.from_bytes(hashlib.blake2b(f"{unit}/{tries}".encode(), digest_size=4).digest(), "big") / 2**32
+    return min(CAP_SECONDS, BASE_SECONDS * 2.0**tries) * spread
+
+
+def as_lost(failure: Failure) -> Exception | None:
+    """The loss that a failure amounts to, or None where running again would not help."""
+    message = f"{failure.message or failure.type_name}"
+    if failure.kind is FailureKind.DEADLINE:
+        return TimedOut(message)
+    if failure.kind is FailureKind.OUT_OF_MEMORY:
+        return OutOfMemory(f"the worker ran out of memory: {message}")
+    if failure.kind is FailureKind.INPUT_LOST:
+        return ProviderDown(f"an input could not be read: {message}")
+    if failure.kind is FailureKind.STORE:
+        return StoreError(message)
+    return None
+
+
+def may_retry(error: BaseException) -> bool:
+    """Whether the same unit may succeed when it is sent again."""
+    if isinstance(error, ProviderError):
+        return error.retryable
+    return isinstance(error, StoreError)
+
+
+def counts(error: BaseException, units: int) -> bool:
+    """Whether a lost call uses up one of its units' tries; a refused call ran nothing."""
+    if isinstance(error, Throttled):
+        return False
+    return not (isinstance(error, PayloadTooLarge) and units > 1)

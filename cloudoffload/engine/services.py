@@ -1,0 +1,131 @@
+"""What the computations of one session share."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any
+
+from cloudoffload.engine.clouds import Clouds
+from cloudoffload.engine.events import Event, EventKind, Events, ProviderTotals, Totals
+from cloudoffload.engine.learned import Learned
+from cloudoffload.engine.messages import Draft
+from cloudoffload.engine.threads import DaemonPool
+from cloudoffload.ledger.ledger import Ledger
+from cloudoffload.routing.route import Candidate, Decision, route
+from cloudoffload.settings import Settings
+from cloudoffload.types import Ref, Requirements, Resources, Unit
+from cloudoffload.wire.signing import Signer
+
+STORE = "main"
+"""Name of the session's store in every call."""
+
+_ANYTHING = Requirements()
+
+
+class Counters:
+    """Running sums of a session; thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._started = time.monotonic()
+        self._totals = Totals()
+
+    def add(self, *, provider: str = "", units: int = 0, usd: Decimal = Decimal(0), **counts: int) -> None:
+        """Add to the sums; a provider's call adds to its own, too."""
+        with self._lock:
+            totals = self._totals
+            changed: dict[str, Any] = {name: getattr(totals, name) + count for name, count in counts.items()}
+            if provider:
+                before = totals.providers.get(provider, ProviderTotals())
+                after = ProviderTotals(before.units + units, before.calls + 1, before.usd + usd)
+                changed["providers"] = {**totals.providers, provider: after}
+            self._totals = replace(totals, **changed)
+
+    def read(self, ledger: Ledger) -> Totals:
+        """Sums as they are now, with the ledger's dollars."""
+        balance = ledger.balance
+        with self._lock:
+            seconds = time.monotonic() - self._started
+            return replace(self._totals, usd=balance.committed, usd_reserved=balance.reserved, seconds=seconds)
+
+
+@dataclass(slots=True)
+class Services:
+    """Parts of a session that its computations use."""
+
+    run: str
+    settings: Settings
+    results: str
+    prefer: str
+    signer: Signer
+    clouds: Clouds
+    ledger: Ledger
+    events: Events = field(default_factory=Events)
+    learned: Learned = field(default_factory=Learned)
+    counters: Counters = field(default_factory=Counters)
+    pool: DaemonPool = field(default_factory=lambda: DaemonPool("cloudoffload"))
+    stored: dict[bytes, Ref] = field(default_factory=dict)  # content-addressed objects of this run, by digest
+    _computations: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def next_computation(self) -> int:
+        """Number of the next computation, from 1."""
+        with self._lock:
+            self._computations += 1
+            return self._computations
+
+    def publish(self, kind: EventKind, computation: int, **fields: Any) -> None:
+        """Tell the listeners what happened."""
+        self.events.publish(Event(kind, computation, self.counters.read(self.ledger), **fields))
+
+    def decide(self, unit: Unit) -> Decision:
+        """Where a unit goes, and why."""
+        candidates = [
+            Candidate(
+                name=lane.name,
+                card=lane.card,
+                runs=lane.runs,
+                memory_mb=lane.memory_mb,
+                seconds=None if (record := self.learned.get(unit.prefix, lane.name)) is None else record.recent,
+                latency=lane.latency,
+            )
+            for lane in self.clouds.lanes.values()
+        ]
+        return route(unit.requirements, unit.here_because, candidates, self.prefer)
+
+    def router(self) -> Callable[[Unit], str]:
+        """The loop's view of :meth:`decide`: a session with one provider needs no quotes."""
+        if len(self.clouds.lanes) > 1:
+            return lambda unit: self.decide(unit).provider
+        (only,) = self.clouds.lanes
+
+        def check(unit: Unit) -> str:
+            if unit.here_because or unit.requirements != _ANYTHING:
+                return self.decide(unit).provider
+            return only
+
+        return check
+
+    def reserve(self, computation: int, draft: Draft) -> None:
+        """Set a call's worst case aside, or raise BudgetExceeded."""
+        lane = self.clouds.lanes[draft.provider]
+        self.ledger.reserve(self.call_id(computation, draft), lane.card, self.worst_case(draft))
+
+    def worst_case(self, draft: Draft) -> Resources:
+        """The most that a call can use: its deadline, and a write and all reads of every unit."""
+        reads = sum(len(unit.inputs) for unit in draft.units)
+        return Resources(
+            seconds=draft.seconds,
+            memory_mb=draft.memory_mb,
+            requests=1,
+            store_operations={"write": len(draft.units), "read": reads + 1},
+            bytes_out={"client": self.settings.inline_limit * len(draft.units)},
+        )
+
+    def call_id(self, computation: int, draft: Draft) -> str:
+        """Name of a call, unique in the run."""
+        return f"{computation}-{draft.number}"

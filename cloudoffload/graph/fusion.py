@@ -1,0 +1,73 @@
+"""Cutting a graph into groups of tasks that run in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, field
+
+from dask._task_spec import GraphNode
+
+from cloudoffload.graph.steps import flatten, topological
+from cloudoffload.types import Key
+
+
+@dataclass(slots=True)
+class Group:
+    """Tasks that become one unit."""
+
+    key: Key  # of the value that it makes
+    nodes: list[tuple[Key, GraphNode]]  # in topological order
+    members: list[Key] = field(default_factory=list)  # keys of the graph's tasks in it
+    taken: set[Key] = field(default_factory=set)  # names in use inside
+
+
+def fuse_chains(
+    tasks: Mapping[Key, GraphNode],
+    dependencies: Mapping[Key, Set[Key]],
+    resolve: Callable[[Key], Key],
+    protected: Set[Key],
+) -> list[Group]:
+    """Fuse each chain of tasks in which one feeds the next and nothing else.
+
+    That takes no parallelism away and saves a stored value for each link.
+
+    Parameters
+    ----------
+    tasks : mapping
+        Tasks by key, aliases and data left out.
+    dependencies : mapping
+        For each task, the tasks that it needs, aliases resolved.
+    resolve : callable
+        Key of the task behind an alias.
+    protected : set
+        Tasks whose own value somebody needs: nothing may be appended to their group.
+    """
+    readers: dict[Key, int] = {}
+    for needed in dependencies.values():
+        for key in needed:
+            readers[key] = readers.get(key, 0) + 1
+    groups: dict[Key, Group] = {}
+    for key in topological(dependencies):
+        node, needed = tasks[key], dependencies[key]
+        if len(needed) == 1:
+            (before,) = needed
+            if readers[before] == 1 and before not in protected:
+                group = groups.pop(before)
+                _append(group, key, node, resolve)
+                groups[key] = group
+                continue
+        taken = set(node.dependencies)
+        groups[key] = Group(key, flatten(key, node, taken), [key], taken)
+    return list(groups.values())
+
+
+def _append(group: Group, key: Key, node: GraphNode, resolve: Callable[[Key], Key]) -> None:
+    from dask._task_spec import Alias
+
+    for name in node.dependencies:
+        if name not in group.taken and resolve(name) == group.key and name != group.key:
+            group.nodes.append((name, Alias(name, group.key)))
+        group.taken.add(name)
+    group.nodes += flatten(key, node, group.taken)
+    group.members.append(key)
+    group.key = key

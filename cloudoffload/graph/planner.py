@@ -1,0 +1,278 @@
+"""From what Dask hands a scheduler to a plan of units: *what* runs, not when or where."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef, cull
+from dask.order import order
+from dask.utils import key_split
+
+from cloudoffload.errors import UnpicklableGraph
+from cloudoffload.graph import remote, shuffle
+from cloudoffload.graph.annotations import FIELDS, with_stated
+from cloudoffload.graph.credentials import refuse_credentials
+from cloudoffload.graph.fusion import Group, fuse_chains
+from cloudoffload.graph.legacy_shuffle import rewrite
+from cloudoffload.graph.lifting import Data, is_small, lift
+from cloudoffload.graph.local_paths import classify
+from cloudoffload.graph.steps import to_steps
+from cloudoffload.types import Edge, Emit, Key, PartName, Plan, Requirements, Unit
+from cloudoffload.wire.program import Entry, dump, entry
+
+
+@dataclass(slots=True)
+class _Sources:
+    """Where each key's value comes from."""
+
+    tasks: dict[Key, GraphNode]
+    aliases: dict[Key, Key] = field(default_factory=dict)
+    values: dict[Key, Any] = field(default_factory=dict)  # data nodes
+    remotes: dict[Key, remote.RemoteValue] = field(default_factory=dict)
+    parts: dict[Key, tuple[Key, PartName]] = field(default_factory=dict)  # part of a task's value
+
+    def resolve(self, key: Key) -> Key:
+        """Key behind a chain of aliases."""
+        while key in self.aliases:
+            key = self.aliases[key]
+        return key
+
+    def task_of(self, key: Key) -> Key | None:
+        """Task that must run before a key's value is there, or None for data."""
+        key = self.resolve(key)
+        if key in self.parts:
+            key = self.resolve(self.parts[key][0])
+        return key if key in self.tasks else None
+
+
+def make_plan(
+    tasks: dict[Key, GraphNode],
+    wanted: Sequence[Key],
+    *,
+    requirements: Requirements = Requirements(),  # noqa: B008 - immutable
+    stated: Mapping[Key, Mapping[str, Any]] | None = None,
+    rules: Mapping[str, Requirements] | None = None,
+) -> Plan:
+    """Plan a computation.
+
+    Parameters
+    ----------
+    tasks : dict
+        Graph of tasks, as :func:`cloudoffload.graph.expression.materialize` returns it.
+    wanted : sequence of keys
+        What is asked for.
+    requirements : Requirements
+        Of every unit.
+    stated : mapping, optional
+        Fields of requirements that single tasks are annotated with, by key; they outrank ``requirements``.
+    rules : mapping of str to Requirements, optional
+        For units of tasks whose key begins with that prefix; they outrank both.
+
+    Raises
+    ------
+    PlanError
+        The graph can't be run as asked.
+    """
+    tasks = rewrite(cull(tasks, set(wanted)))
+    refuse_credentials(tasks)
+    here = classify(tasks)
+    sources = _sort_out(tasks, set(wanted))
+    groups = _groups(sources, wanted)
+    return _assemble(sources, groups, wanted, here, _Wishes(requirements, stated or {}, rules or {}))
+
+
+@dataclass(slots=True)
+class _Wishes:
+    """Requirements by unit; units with equal wishes share one object, which makes them like."""
+
+    base: Requirements
+    stated: Mapping[Key, Mapping[str, Any]]
+    rules: Mapping[str, Requirements]
+    _known: dict[Requirements, Requirements] = field(default_factory=dict)
+
+    def of(self, group: Group) -> Requirements:
+        """Requirements of one unit."""
+        if not (self.stated or self.rules):
+            return self.base
+        wanted = self.base
+        for key in group.members:
+            wanted = with_stated(wanted, self.stated.get(key, {}))
+        names = {key_split(name).replace("_", "-") for name, _ in group.nodes}
+        names |= {key_split(key).replace("_", "-") for key in group.members}
+        for prefix, rule in self.rules.items():
+            start = prefix.replace("_", "-")
+            if any(name.startswith(start) for name in names):
+                wanted = with_stated(wanted, {field: getattr(rule, field) for field in FIELDS})
+        return self._known.setdefault(wanted, wanted)
+
+
+def _sort_out(tasks: dict[Key, GraphNode], wanted: set[Key]) -> _Sources:
+    """Tell apart what runs from what only names a value."""
+    sources = _Sources({})
+    for key, node in tasks.items():
+        if isinstance(node, Alias):
+            sources.aliases[key] = node.target
+        elif type(node) is DataNode:
+            sources.values[key] = node.value
+        elif type(node) is Task and node.func is remote.load:
+            sources.remotes[key] = node.args[0]
+        elif type(node) is Task and node.func in shuffle.JOINS and "part" in node.kwargs:
+            part = ("shuffle-part", key)
+            sources.parts[part] = (node.args[0].key, node.kwargs["part"])
+            sources.tasks[key] = Task(key, node.func, TaskRef(part), *node.args[1:])
+        else:
+            sources.tasks[key] = node
+    _find_items(sources, wanted)
+    return sources
+
+
+def _find_items(sources: _Sources, wanted: set[Key]) -> None:
+    """Turn ``value[i]`` of values that are only ever read so into parts: a byte range instead of a task."""
+    items: dict[Key, list[Key]] = {}
+    for key, node in sources.tasks.items():
+        if (
+            type(node) is Task
+            and node.func is operator.getitem
+            and len(node.args) == 2
+            and type(node.args[1]) in (int, str)
+            and isinstance(node.args[0], (TaskRef, Alias))
+            and key not in wanted
+        ):
+            items.setdefault(_referred(node.args[0]), []).append(key)
+    if not items:
+        return
+    readers: dict[Key, int] = {}
+    for node in sources.tasks.values():
+        for name in node.dependencies:
+            readers[name] = readers.get(name, 0) + 1
+    for name in sources.aliases.values():
+        readers[name] = readers.get(name, 0) + 1
+    for source, takers in items.items():
+        if len(takers) > 1 and readers[source] == len(takers) and source in sources.tasks and source not in wanted:
+            for key in takers:
+                node = sources.tasks.pop(key)
+                assert isinstance(node, Task)
+                sources.parts[key] = (source, node.args[1])
+
+
+def _referred(reference: TaskRef | Alias) -> Key:
+    return reference.target if isinstance(reference, Alias) else reference.key  # type: ignore[no-any-return]
+
+
+def _groups(sources: _Sources, wanted: Sequence[Key]) -> list[Group]:
+    dependencies = {
+        key: frozenset(task for name in node.dependencies if (task := sources.task_of(name)) is not None)
+        for key, node in sources.tasks.items()
+    }
+    protected = {task for key in wanted if (task := sources.task_of(key)) is not None}
+    protected.update(sources.resolve(source) for source, _ in sources.parts.values())
+    # A barrier reads footers, not values: its inputs must stay units of their own.
+    for key, node in sources.tasks.items():
+        if type(node) is Task and node.func is shuffle.wait_for_all:
+            protected.update((key, *dependencies[key]))
+    return fuse_chains(sources.tasks, dependencies, sources.resolve, protected)
+
+
+def _assemble(
+    sources: _Sources,
+    groups: list[Group],
+    wanted: Sequence[Key],
+    here: Mapping[Key, str],
+    wishes: _Wishes,
+) -> Plan:
+    numbers = {group.key: i for i, group in enumerate(groups)}
+    data = Data()
+    total = len(groups)
+
+    def edge(key: Key) -> Edge:
+        key = sources.resolve(key)
+        if key in sources.parts:
+            source, part = sources.parts[key]
+            return replace(edge(source), part=part)
+        if key in numbers:
+            return Edge(numbers[key])
+        value = sources.remotes[key] if key in sources.remotes else sources.values[key]
+        return Edge(total + data.number(value))
+
+    results = tuple(edge(key) for key in wanted)
+    requested = {item.source for item in results if item.source < total}
+    parted = {numbers[sources.resolve(source)] for source, _ in sources.parts.values()}
+    entries: list[Entry] = []
+    units: list[Unit] = []
+    needs: list[set[int]] = []
+    for number, group in enumerate(groups):
+        names, edges, steps, emit = _program_entry(sources, group, edge, data, total)
+        if number in parted and number not in requested and emit is Emit.VALUE:
+            emit = Emit.PARTS
+        entries.append(entry(steps, group.key, names, emit))
+        needs.append({item.source for item in edges if item.source < total})
+        units.append(
+            Unit(
+                number=number,
+                key=group.key,
+                prefix=key_split(group.key),
+                inputs=edges,
+                priority=number,
+                emit=emit,
+                requested=number in requested,
+                keeps_inputs=emit is Emit.INDEX,
+                here_because=next((here[key] for key in group.members if key in here), "") if here else "",
+                requirements=wishes.of(group),
+            )
+        )
+    known = {i: value.ref for i, value in enumerate(data.values) if isinstance(value, remote.RemoteValue)}
+    return Plan(_prioritized(units, needs), _pickled(entries, groups), tuple(data.values), results, known)
+
+
+def _program_entry(sources: _Sources, group: Group, edge: Any, data: Data, total: int) -> Any:
+    """Names and edges of a unit's inputs, its steps, and how it writes its value."""
+    node = group.nodes[-1][1]
+    if type(node) is Task and node.func is shuffle.wait_for_all:
+        names = tuple(reference.key for reference in node.args)
+        return names, tuple(edge(name) for name in names), (), Emit.INDEX
+    made = {name for name, _ in group.nodes}
+    outside = [
+        name for name in dict.fromkeys(n for _, item in group.nodes for n in item.dependencies) if name not in made
+    ]
+    small = [
+        (name, DataNode(name, sources.values[known]))
+        for name in outside
+        if (known := sources.resolve(name)) in sources.values and is_small(sources.values[known])
+    ]
+    nodes, lifted = lift([*small, *group.nodes], data)
+    inputs = {name: edge(name) for name in outside if name not in {key for key, _ in small}}
+    inputs |= {name: Edge(total + number) for name, number in lifted.items()}
+    emit = Emit.PARTS if type(node) is Task and node.func in shuffle.CUTS else Emit.VALUE
+    return tuple(inputs), tuple(inputs.values()), to_steps(nodes, frozenset(inputs)), emit
+
+
+def _prioritized(units: list[Unit], needs: list[set[int]]) -> tuple[Unit, ...]:
+    """Units with their places in Dask's order, which frees values as early as it can."""
+    if not any(needs):
+        return tuple(units)
+    # Dask orders graphs of tasks; these stand in for the units and are never run.
+    places = order({i: Task(i, _prioritized, *map(TaskRef, sorted(need))) for i, need in enumerate(needs)})
+    return tuple([replace(unit, priority=places[unit.number]) for unit in units])
+
+
+def _pickled(entries: list[Entry], groups: list[Group]) -> bytes:
+    try:
+        return dump(entries)
+    except Exception as error:
+        culprit = next((group.key for item, group in zip(entries, groups, strict=True) if not _picklable(item)), None)
+        name = "the graph" if culprit is None else f"task {key_split(culprit)!r}"
+        raise UnpicklableGraph(
+            f"{name} can't be sent to a worker: {type(error).__name__}: {error}; open files, connections, locks and "
+            "generators inside the function that uses them"
+        ) from error
+
+
+def _picklable(item: Entry) -> bool:
+    try:
+        dump([item])
+    except Exception:  # noqa: BLE001 - any object may raise anything when pickled; the caller reports the first error
+        return False
+    return True

@@ -1,0 +1,192 @@
+"""What a run has cost, from the ledger's rows: as text, as HTML, as a dataframe."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from cloudoffload.errors import SettingsError
+from cloudoffload.ledger.ledger import DAY_TAG
+from cloudoffload.ledger.money import format_usd, total
+from cloudoffload.ledger.pricing import LAYERS
+from cloudoffload.types import Charge
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NO_TAGS = "(no tags)"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Sum of the rows that have one thing in common, or of one layer of all of them."""
+
+    name: str
+    calls: int  # attempts and storage operations of the client
+    lost: int  # of them, attempts whose values were not used: retries, hedges, failures
+    units: int
+    seconds: float  # of functions, initialisation included
+    usd: Decimal
+
+
+@dataclass(frozen=True)
+class Report:
+    """Spend of a run; immutable, a later one is made from the ledger anew.
+
+    Parameters
+    ----------
+    rows : tuple of Charge
+        All rows of the ledger.
+    grouping : str
+        How :attr:`groups` divides them: ``"provider"``, ``"layer"``, ``"tag"`` or ``"day"``.
+    unsettled : Decimal
+        USD reserved for attempts that have no row yet and may still be billed.
+    """
+
+    rows: tuple[Charge, ...]
+    grouping: str = "provider"
+    unsettled: Decimal = Decimal(0)
+
+    def __post_init__(self) -> None:
+        if self.grouping not in GROUPINGS:
+            raise SettingsError(f"a report can't be divided by {self.grouping!r}; it can by {', '.join(GROUPINGS)}")
+
+    def by(self, grouping: str) -> Report:
+        """The same report divided by ``"provider"``, ``"layer"``, ``"tag"`` or ``"day"``.
+
+        Every row lies in one group, so the groups add up to the whole: by tag, rows with the same set of tags form a
+        group. By layer, seconds are those of the compute layer, and each layer counts the calls that cost something in
+        it.
+
+        Raises
+        ------
+        SettingsError
+            There is no such grouping.
+        """
+        return replace(self, grouping=grouping)
+
+    @property
+    def usd(self) -> Decimal:
+        """Dollars of all rows."""
+        return total(amount for row in self.rows for amount in row.usd.values())
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of functions, all attempts together, initialisation included."""
+        return sum(map(_seconds, self.rows))
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The rows divided, in the order of names; layers in the order of a bill."""
+        return GROUPINGS[self.grouping](self.rows)
+
+    @property
+    def price_versions(self) -> tuple[str, ...]:
+        """Which price lists were used, such as ``"aws 2026-11"``."""
+        return tuple(sorted({f"{row.provider} {row.price_version}" for row in self.rows}))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One line per group: columns `calls`, `lost`, `units`, `seconds`, `usd`, indexed by the grouping.
+
+        `usd` is a float, for plots and further arithmetic; :attr:`groups` holds the exact decimals.
+        """
+        import pandas as pd
+
+        groups = self.groups
+        index = pd.Index([group.name for group in groups], name=self.grouping)
+        columns = {column: [getattr(group, column) for group in groups] for column in _COLUMNS[:-1]}
+        return pd.DataFrame({**columns, "usd": [float(group.usd) for group in groups]}, index=index)
+
+    def __str__(self) -> str:
+        table = [[self.grouping, *_COLUMNS], *self._cells()]
+        widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
+        lines = [
+            "  ".join(
+                [
+                    line[0].ljust(widths[0]),
+                    *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)),
+                ]
+            )
+            for line in table
+        ]
+        return "\n".join([*lines, *self._notes()])
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in (self.grouping, *_COLUMNS))
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>" for line in self._cells()
+        )
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self._notes())
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
+
+    def _cells(self) -> list[list[str]]:
+        whole = Group("total", len(self.rows), *_sums(self.rows), self.usd)
+        return [
+            [
+                group.name,
+                str(group.calls),
+                str(group.lost),
+                str(group.units),
+                f"{group.seconds:.3f}",
+                format_usd(group.usd),
+            ]
+            for group in (*self.groups, whole)
+        ]
+
+    def _notes(self) -> list[str]:
+        versions = ", ".join(self.price_versions) or "none used yet"
+        notes = [f"Amounts are estimates at list prices, before free tiers and taxes (prices: {versions})."]
+        if self.unsettled:
+            notes.append(f"Up to {format_usd(self.unsettled)} more may be billed for calls without an answer.")
+        return notes
+
+
+_COLUMNS = ("calls", "lost", "units", "seconds", "usd")
+
+
+def _seconds(row: Charge) -> float:
+    return row.resources.seconds + row.resources.init_seconds
+
+
+def _sums(rows: Iterable[Charge]) -> tuple[int, int, float]:
+    rows = tuple(rows)
+    return sum(not row.ok for row in rows), sum(row.units for row in rows), sum(map(_seconds, rows))
+
+
+def _group_by(name_of: Callable[[Charge], str]) -> Callable[[tuple[Charge, ...]], tuple[Group, ...]]:
+    def divide(rows: tuple[Charge, ...]) -> tuple[Group, ...]:
+        members: dict[str, list[Charge]] = {}
+        for row in rows:
+            members.setdefault(name_of(row), []).append(row)
+        return tuple(
+            Group(name, len(group), *_sums(group), total(amount for row in group for amount in row.usd.values()))
+            for name, group in sorted(members.items())
+        )
+
+    return divide
+
+
+def _layers(rows: tuple[Charge, ...]) -> tuple[Group, ...]:
+    groups = []
+    for layer in LAYERS:
+        paid = [row for row in rows if row.usd.get(layer)]
+        lost, units, seconds = _sums(paid)
+        usd = total(row.usd[layer] for row in paid)
+        groups.append(Group(layer, len(paid), lost, units, seconds if layer == "compute" else 0.0, usd))
+    return tuple(groups)
+
+
+def _tags(row: Charge) -> str:
+    return ", ".join(f"{name}={value}" for name, value in sorted(row.tags.items()) if name != DAY_TAG) or NO_TAGS
+
+
+GROUPINGS: dict[str, Callable[[tuple[Charge, ...]], tuple[Group, ...]]] = {
+    "provider": _group_by(lambda row: row.provider),
+    "layer": _layers,
+    "tag": _group_by(_tags),
+    "day": _group_by(lambda row: row.tags.get(DAY_TAG, "unknown")),
+}
+"""How a report may be divided."""

@@ -1,0 +1,89 @@
+"""The sessions behind a notebook's cells: one for each cell, but emulated clouds stay up between cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from cloudoffload.engine import scheduler
+from cloudoffload.engine.events import Event, Totals
+from cloudoffload.engine.session import Session
+from cloudoffload.notebook.static import amount
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the magic's arguments say about a session; cells with equal options may share one."""
+
+    budget: str | None = None  # None: the setting `cloudoffload.budget`
+    providers: tuple[str, ...] | None = None  # None: all there are
+    prefer: str | None = None  # None: the setting `cloudoffload.prefer`
+    emulate: bool | tuple[str, ...] = False
+
+    def start(self) -> Session:
+        """A new session whose clouds are up.
+
+        Raises
+        ------
+        SettingsError
+            A value is not allowed.
+        EmulatorError
+            An emulated cloud did not start.
+        """
+        session = Session(budget=self.budget, providers=self.providers, prefer=self.prefer, emulate=self.emulate)
+        session.client_environment()  # a Session starts when it is first used: its trouble must come before the cell
+        return session
+
+
+class Lent:
+    """A session and how its running sums stand, which only its events tell."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.totals = Totals()
+        session.events.subscribe(self._hear)
+
+    def _hear(self, event: Event) -> None:
+        self.totals = event.totals
+
+
+class Sessions:
+    """Sessions that are kept for later cells. An emulated cloud takes seconds to start, anything else does not."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Options, Lent] = {}
+
+    @contextmanager
+    def lend(self, options: Options) -> Iterator[Lent]:
+        """A session that is Dask's scheduler during the block: a kept one with the same options, else a new one."""
+        lent = self._kept.get(options)
+        if lent is None or lent.session.closed:
+            lent = Lent(options.start())
+        if options.emulate:
+            self._kept[options] = lent
+        token = scheduler.enter(lent.session)
+        try:
+            yield lent
+        finally:
+            scheduler.leave(lent.session, token)
+            if not options.emulate:
+                lent.session.close()
+
+    def status(self) -> str:
+        """One line for each kept session: its clouds and what it has spent."""
+        if not self._kept:
+            return "cloudoffload: no emulated cloud is kept running."
+        return "\n".join(_line(options, lent.totals) for options, lent in self._kept.items())
+
+    def close(self) -> int:
+        """Close the kept sessions; returns how many there were."""
+        count = len(self._kept)
+        while self._kept:
+            self._kept.popitem()[1].session.close()
+        return count
+
+
+def _line(options: Options, totals: Totals) -> str:
+    clouds = "all clouds" if isinstance(options.emulate, bool) else ", ".join(options.emulate)
+    return f"cloudoffload: {clouds} emulated, {totals.calls} calls, {amount(totals.usd)} USD spent"

@@ -1,0 +1,213 @@
+"""This machine as a provider: warm worker processes behind pipes."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import queue
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Event
+
+from cloudoffload.errors import Cancelled, OutOfMemory, ProviderDown, TimedOut, WireError
+from cloudoffload.types import Call, Outcome, RateCard
+from cloudoffload.wire.outcome import open_outcome
+from cloudoffload.worker.deadline import EXIT_STATUS
+from cloudoffload.worker.local import LENGTH, REFUSED, write_all
+
+LOOK_MS = 200
+"""How often a waiting call looks whether it was cancelled, milliseconds."""
+
+WATCH_SECONDS = 0.05
+"""How often the memory of busy workers is read."""
+
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Local:
+    """Worker processes on this machine; implements :class:`cloudoffload.interfaces.Provider`.
+
+    Parameters
+    ----------
+    workers : int
+        Processes, each running one call at a time.
+    memory : int
+        Most memory of its own that a worker may hold, bytes; one that holds more is killed and replaced.
+    card : RateCard
+        Prices (none) and limits.
+    public_keys : mapping of str to bytes
+        Keys whose calls the workers run.
+    """
+
+    name = "local"
+    runs = frozenset({"python"})
+
+    def __init__(self, *, workers: int, memory: int, card: RateCard, public_keys: Mapping[str, bytes]) -> None:
+        self.card = card
+        self._memory = memory
+        self._keys = json.dumps({name: base64.b64encode(key).decode() for name, key in public_keys.items()})
+        self._closed = False
+        self._lock = threading.Lock()
+        self._busy: set[_Worker] = set()
+        # Last in, first out: the worker that ran last has the program and its imports at hand.
+        self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
+        for _ in range(workers):
+            self._idle.put(_Worker(self._keys))
+        threading.Thread(target=self._watch_memory, name="cloudoffload-memory", daemon=True).start()
+
+    def __repr__(self) -> str:
+        return f"Local({self._idle.qsize() + len(self._busy)} workers)"
+
+    def invoke(self, call: Call, cancelled: Event) -> Outcome:
+        """Send one call and wait for its outcome; see :meth:`cloudoffload.interfaces.Provider.invoke`."""
+        worker = self._take(cancelled)
+        try:
+            return open_outcome(worker.ask(call.envelope, cancelled), call)
+        except WireError as error:
+            raise ProviderDown(f"a worker on this machine answered with nonsense: {error}") from error
+        finally:
+            with self._lock:
+                self._busy.discard(worker)
+            if worker.ended and not self._closed:
+                worker.close()
+                worker = _Worker(self._keys)
+            self._idle.put(worker)
+            if self._closed:
+                worker.close()
+
+    def close(self) -> None:
+        """End all processes; harmless when called twice."""
+        self._closed = True
+        with self._lock:
+            workers = list(self._busy)
+        with contextlib.suppress(queue.Empty):
+            while True:
+                workers.append(self._idle.get_nowait())
+        for worker in workers:
+            worker.close()
+
+    def _take(self, cancelled: Event) -> _Worker:
+        while not cancelled.is_set() and not self._closed:
+            with contextlib.suppress(queue.Empty):
+                worker = self._idle.get(timeout=LOOK_MS / 1000)
+                with self._lock:
+                    self._busy.add(worker)
+                return worker
+        raise Cancelled("the call was cancelled before a worker was free")
+
+    def _watch_memory(self) -> None:
+        while not self._closed:
+            with self._lock:
+                busy = list(self._busy)
+            for worker in busy:
+                if (held := worker.memory()) > self._memory:
+                    worker.kill_for_memory(held, self._memory)
+            time.sleep(WATCH_SECONDS)
+
+
+class _Worker:
+    """One process and its pipes."""
+
+    def __init__(self, keys: str) -> None:
+        calls_read, self._calls = os.pipe()
+        self._outcomes, outcomes_write = os.pipe()
+        leash, self._leash = os.pipe()
+        inherited = (calls_read, outcomes_write, leash)
+        environment = dict.fromkeys(_ONE_THREAD, "1") | dict(os.environ)
+        environment |= {
+            "CLOUDOFFLOAD_PUBLIC_KEYS": keys,
+            # What the user can import here, a worker can import too.
+            "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "cloudoffload.worker.local", *map(str, inherited)],
+            pass_fds=inherited,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,  # the terminal's Ctrl-C is the client's to handle
+        )
+        for descriptor in inherited:
+            os.close(descriptor)
+        self._ready = False
+        self._killed_because = ""
+        self._closed = threading.Lock()
+        self.ended = False
+
+    def ask(self, envelope: bytes, cancelled: Event) -> bytes:
+        """Send a call, wait for the answer; the worker has ended when this raises a ProviderError or Cancelled."""
+        try:
+            if not self._ready:
+                self._read(LENGTH.size, cancelled)
+                self._ready = True
+            write_all(self._calls, LENGTH.pack(len(envelope)) + envelope)
+            (length,) = LENGTH.unpack(self._read(LENGTH.size, cancelled))
+            if length == REFUSED:
+                (length,) = LENGTH.unpack(self._read(LENGTH.size, cancelled))
+                reason = self._read(length, cancelled).decode()
+                raise ProviderDown(f"a worker on this machine refused the call: {reason}", retryable=False)
+            return self._read(length, cancelled)
+        except (BrokenPipeError, EOFError) as error:
+            self.ended = True
+            raise self._why() from error
+        except Cancelled:
+            self.ended = True
+            self._process.kill()
+            raise
+
+    def memory(self) -> int:
+        """Memory that belongs to the process alone, bytes; mapped inputs don't count until they are written."""
+        try:
+            status = Path(f"/proc/{self._process.pid}/status").read_text()
+        except OSError:
+            return 0
+        line = next((line for line in status.splitlines() if line.startswith("RssAnon:")), "RssAnon: 0 kB")
+        return int(line.split()[1]) * 1024
+
+    def kill_for_memory(self, held: int, limit: int) -> None:
+        """End the process because it holds too much."""
+        self._killed_because = f"it held {held >> 20:,} MB, more than the {limit >> 20:,} MB that a worker may have"
+        self._process.kill()
+
+    def close(self) -> None:
+        """End the process and free its descriptors; harmless when called twice."""
+        if not self._closed.acquire(blocking=False):
+            return
+        self._process.kill()
+        self._process.wait()
+        for descriptor in (self._calls, self._outcomes, self._leash):
+            os.close(descriptor)
+
+    def _read(self, size: int, cancelled: Event) -> bytes:
+        poll = select.poll()
+        poll.register(self._outcomes, select.POLLIN)
+        data = bytearray()
+        while len(data) < size:
+            if not poll.poll(LOOK_MS):
+                if cancelled.is_set():
+                    raise Cancelled("the call was cancelled; its worker was ended")
+                continue
+            chunk = os.read(self._outcomes, min(size - len(data), 1 << 20))
+            if not chunk:
+                raise EOFError
+            data += chunk
+        return bytes(data)
+
+    def _why(self) -> ProviderDown | TimedOut | OutOfMemory:
+        """What ended the process."""
+        status = self._process.wait()
+        if self._killed_because:
+            return OutOfMemory(
+                f"a worker on this machine was ended because {self._killed_because}; use smaller partitions, fewer "
+                "workers, or raise cloudoffload.local.memory"
+            )
+        if status == EXIT_STATUS:
+            return TimedOut("a worker on this machine ended itself at the call's deadline")
+        how = f"by signal {-status}" if status < 0 else f"with status {status}"
+        return ProviderDown(f"a worker on this machine was ended {how} while it ran the call")

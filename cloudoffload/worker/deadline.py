@@ -1,0 +1,85 @@
+"""A worker ends its own call when the time that was paid for is over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+from types import FrameType
+
+GRACE = 2.0
+"""Seconds between asking the user's code to stop and ending the process."""
+
+EXIT_STATUS = 124
+
+
+class DeadlinePassed(BaseException):
+    """The call's time is over. Not an ``Exception``: the user's ``except Exception`` must not swallow it."""
+
+
+@contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """Raise :class:`DeadlinePassed` in the running code after ``seconds``.
+
+    Code that does not react within :data:`GRACE` (it catches everything, or sits in C) ends the process with status
+    124: the cloud then reports a crash, and nothing more is spent. Outside of a main thread, where Python delivers no
+    signals, only that second measure exists.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        with _watchdog(seconds):
+            yield
+        return
+
+    def passed(signum: int, frame: FrameType | None) -> None:
+        raise DeadlinePassed(f"the call's deadline of {seconds:g} s has passed")
+
+    previous = signal.signal(signal.SIGALRM, passed)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        with _watchdog(seconds + GRACE):
+            yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+class _Watchdog:
+    """One daemon thread for the process's lifetime; starting a timer thread per call would cost more than the call."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._due: dict[int, float] = {}
+        self._last = 0
+
+    @contextmanager
+    def __call__(self, seconds: float) -> Iterator[None]:
+        with self._changed:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._watch, name="cloudoffload-deadline", daemon=True)
+                self._thread.start()
+            self._last += 1
+            number = self._last
+            self._due[number] = monotonic() + seconds
+            if len(self._due) == 1:
+                self._changed.notify()
+        try:
+            yield
+        finally:
+            with self._changed:
+                del self._due[number]
+
+    def _watch(self) -> None:
+        with self._changed:
+            while True:
+                earliest = min(self._due.values(), default=None)
+                now = monotonic()
+                if earliest is not None and earliest <= now:
+                    os._exit(EXIT_STATUS)
+                self._changed.wait(None if earliest is None else earliest - now)
+
+
+_watchdog = _Watchdog()

@@ -1,0 +1,62 @@
+"""A worker process on this machine: ``python -m cloudoffload.worker.local``.
+
+It reads signed calls from one inherited descriptor and answers on another, each message behind its length (8 bytes,
+little-endian). It ends when its client ends, also when that was killed: the leash descriptor then reads end-of-file.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import struct
+import sys
+import threading
+
+from cloudoffload.errors import WireError
+from cloudoffload.worker.run import answer
+
+LENGTH = struct.Struct("<q")
+REFUSED = -1
+"""Length that announces a refusal: the next message is the sentence that says why."""
+
+
+def main() -> None:
+    """Serve until the client closes its end."""
+    read_fd, write_fd, leash_fd = map(int, sys.argv[1:4])
+    keys = {name: base64.b64decode(key) for name, key in json.loads(os.environ.pop("CLOUDOFFLOAD_PUBLIC_KEYS")).items()}
+    threading.Thread(target=_end_with_client, args=(leash_fd,), name="cloudoffload-leash", daemon=True).start()
+    _preload()
+    os.write(write_fd, LENGTH.pack(0))  # ready
+    with os.fdopen(read_fd, "rb", buffering=1 << 16) as calls:
+        while len(prefix := calls.read(LENGTH.size)) == LENGTH.size:
+            envelope = calls.read(LENGTH.unpack(prefix)[0])
+            try:
+                outcome = answer(envelope, keys, worker=f"local pid {os.getpid()}")
+            except WireError as error:
+                sentence = f"{type(error).__name__}: {error}".encode()
+                write_all(write_fd, LENGTH.pack(REFUSED) + LENGTH.pack(len(sentence)) + sentence)
+            else:
+                write_all(write_fd, LENGTH.pack(len(outcome)) + outcome)
+    os._exit(0)  # threads of the user's code must not keep the process
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of ``data``, however little the pipe takes at a time."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _end_with_client(leash_fd: int) -> None:
+    os.read(leash_fd, 1)
+    os._exit(0)
+
+
+def _preload() -> None:
+    # What nearly every graph imports; the first call should not pay for it.
+    import dask._task_spec  # noqa: F401
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Writing a unit's value: inside the outcome when it is small, else as an object named by (unit, attempt)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cloudoffload.errors import ResultTooLarge
+from cloudoffload.store import ObjectStore
+from cloudoffload.types import Assignment, Emit, PartName, Ref
+from cloudoffload.wire.codecs import encode_pickle, encode_refs, encode_result, type_name
+from cloudoffload.wire.envelope import Order
+from cloudoffload.wire.values import Packed, pack_parts, pack_value
+from cloudoffload.worker.inputs import Inputs
+
+INLINE_TOTAL = 1 << 20
+"""Most bytes of values inside one outcome; responses of functions are limited."""
+
+
+class Outputs:
+    """Writes the values of one call."""
+
+    def __init__(self, order: Order, store: ObjectStore) -> None:
+        self._order = order
+        self._store = store
+        self.inline_bytes = 0
+        self.stored_bytes = 0
+
+    def write(self, unit: Assignment, value: Any, emit: str) -> Ref:
+        """Write one value as its unit wants it.
+
+        Raises
+        ------
+        UnpicklableResult, ResultTypeRefused, ResultTooLarge
+            The value can't be, or may not be, written.
+        StoreError
+            The store refused it.
+        """
+        container = type(value).__name__
+        if emit == Emit.PARTS and container in ("dict", "list", "tuple") and (parts := _named(value)) is not None:
+            rows = [(name, encode_pickle(part)) for name, part in parts.items()]
+            return self._place(unit, pack_parts(rows, container, self._store.algorithm), value, parted=True)
+        encoded = encode_result(value, self._order.results) if unit.requested else encode_pickle(value)
+        return self._place(unit, pack_value(encoded, self._store.algorithm), value, parted=False)
+
+    def write_index(self, unit: Assignment, inputs: Inputs) -> Ref:
+        """Write where each part of each input lies: the barrier of a shuffle."""
+        rows: dict[PartName, list[Ref]] = {}
+        for source in unit.inputs:
+            parts, _ = inputs.parts(source)
+            for name, ref in parts.items():
+                rows.setdefault(name, []).append(ref)
+        packed = pack_parts([(n, encode_refs(refs)) for n, refs in rows.items()], "index", self._store.algorithm)
+        return self._place(unit, packed, rows, parted=True)
+
+    def _place(self, unit: Assignment, packed: Packed, value: Any, *, parted: bool) -> Ref:
+        limit = self._order.result_limit
+        if packed.nbytes > limit:
+            raise ResultTooLarge(
+                f"a value of type {type_name(value)} takes {packed.nbytes:,} bytes, more than the {limit:,} that one "
+                "value may have; use more and smaller partitions, or raise cloudoffload.result-limit"
+            )
+        place = (packed.span.offset, packed.span.length)
+        if packed.nbytes <= self._order.inline_limit and self.inline_bytes + packed.nbytes <= INLINE_TOTAL:
+            self.inline_bytes += packed.nbytes
+            data = b"".join(packed.pieces)
+            return Ref("", "", place, packed.nbytes, packed.span.digest, parted, data=data)
+        key = f"{self._order.prefix}{unit.number}-{unit.attempt}"
+        self.stored_bytes += self._store.put(key, packed.pieces)
+        return Ref(self._order.output, key, place, packed.nbytes, packed.span.digest, parted)
+
+
+def _named(value: Any) -> Mapping[PartName, Any] | None:
+    """Parts by name, or None where a name could not be written in a footer."""
+    if not isinstance(value, dict):
+        return dict(enumerate(value))
+    return value if all(type(name) in (int, str) for name in value) else None

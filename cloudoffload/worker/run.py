@@ -1,0 +1,148 @@
+"""The one way in which any worker runs a call: verify, read, run, write, answer."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cloudoffload.errors import CloudoffloadError
+from cloudoffload.store import ObjectStore, open_store
+from cloudoffload.types import Assignment, Emit, Failure, Outcome, Ref, Resources, StoreAccess
+from cloudoffload.wire.envelope import Order, open_envelope
+from cloudoffload.wire.outcome import seal_outcome
+from cloudoffload.wire.program import Loaded, load, run_steps
+from cloudoffload.worker import failures
+from cloudoffload.worker.capture import collector, install
+from cloudoffload.worker.deadline import DeadlinePassed, deadline
+from cloudoffload.worker.inputs import Inputs
+from cloudoffload.worker.outputs import Outputs
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+_PROGRAM_BYTES = 256 << 20
+_MAX_STORES = 8
+
+_programs: OrderedDict[bytes, Loaded] = OrderedDict()
+_stores: OrderedDict[tuple[Any, ...], ObjectStore] = OrderedDict()
+
+
+def answer(
+    envelope: bytes, keys: Mapping[str, bytes], *, remaining_seconds: float | None = None, worker: str = ""
+) -> bytes:
+    """Run a signed call and answer with its authenticated outcome.
+
+    Parameters
+    ----------
+    envelope : bytes
+        The signed call.
+    keys : mapping of str to bytes
+        Raw public keys that may sign calls, by key id.
+    remaining_seconds : float, optional
+        What the platform leaves to this invocation; the earlier of this and the call's own deadline counts.
+    worker : str
+        Name of this process or instance, for traces.
+
+    Raises
+    ------
+    WireError
+        The call must not be trusted; nothing of it was decoded or run.
+    """
+    started, cpu = time.perf_counter(), time.process_time()
+    order = open_envelope(envelope, keys, now=time.time())
+    install()
+    # An answer must still be written when the user's code is stopped at the last moment.
+    seconds = order.seconds if remaining_seconds is None else min(order.seconds, max(remaining_seconds - 1.0, 0.1))
+    stores = {name: _opened(access) for name, access in order.stores.items()}
+    before = {name: store.usage.read() for name, store in stores.items()}
+    inputs, outputs = Inputs(stores), Outputs(order, stores[order.output])
+    collector.begin()
+    try:
+        results, unit_seconds = _run_all(order, inputs, outputs, seconds)
+    finally:
+        messages = collector.end()
+    used = [[now - then for now, then in zip(s.usage.read(), before[n], strict=True)] for n, s in stores.items()]
+    resources = Resources(
+        seconds=time.perf_counter() - started,
+        cpu_seconds=time.process_time() - cpu,
+        peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        requests=1,
+        store_operations={"write": sum(u[0] for u in used), "read": sum(u[1] for u in used)},
+        bytes_in=inputs.nbytes,
+        bytes_out={"store": sum(u[2] for u in used), "client": outputs.inline_bytes},
+    )
+    outcome = Outcome(tuple(results), tuple(unit_seconds), resources, messages, worker or f"pid {os.getpid()}")
+    return seal_outcome(outcome, order.call, order.answer_key)
+
+
+def _run_all(order: Order, inputs: Inputs, outputs: Outputs, seconds: float) -> tuple[list[Ref | Failure], list[float]]:
+    results: list[Ref | Failure] = []
+    unit_seconds: list[float] = []
+    try:
+        with deadline(seconds):
+            program = _program(order, inputs)
+            for unit in order.units:
+                started = time.perf_counter()
+                results.append(program if isinstance(program, Failure) else _run(program, unit, inputs, outputs))
+                unit_seconds.append(time.perf_counter() - started)
+    except DeadlinePassed as passed:
+        # What is done stays done; the unit that was running, and those behind it, have no value.
+        late = failures.of_user_code(passed)
+        missing = len(order.units) - len(results)
+        results += [late] * missing
+    return results, unit_seconds + [0.0] * (len(results) - len(unit_seconds))
+
+
+def _run(program: Loaded, unit: Assignment, inputs: Inputs, outputs: Outputs) -> Ref | Failure:
+    steps, out, names, emit = program.entries[unit.number]
+    try:
+        if emit == Emit.INDEX:
+            return outputs.write_index(unit, inputs)
+        values = {name: inputs.value(ref) for name, ref in zip(names, unit.inputs, strict=True)}
+    except Exception as error:  # noqa: BLE001 - unpickling an input runs foreign code; all of it must come back
+        return failures.of_machinery(error)
+    try:
+        value = run_steps(steps, out, values)
+        if isinstance(value, Iterator):
+            value = list(value)  # a lazy partition of a bag can't cross the wire, and runs the user's code here
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code; its error is the unit's result
+        return failures.of_user_code(error)
+    try:
+        return outputs.write(unit, value, emit)
+    except Exception as error:  # noqa: BLE001 - pickling runs foreign code
+        return failures.of_machinery(error)
+
+
+def _program(order: Order, inputs: Inputs) -> Loaded | Failure:
+    """The call's program, or why it can't be loaded here."""
+    if order.python != PYTHON:
+        return failures.wrong_version(order.python, PYTHON)
+    program = _programs.get(order.graph.digest)
+    if program is not None:
+        _programs.move_to_end(order.graph.digest)
+        return program
+    try:
+        data = inputs.span(order.graph)
+    except CloudoffloadError as error:
+        return failures.of_machinery(error)
+    try:
+        program = load(data)
+    except Exception as error:  # noqa: BLE001 - unpickling imports and runs foreign code
+        return failures.of_loading(error)
+    _programs[order.graph.digest] = program
+    while len(_programs) > 1 and sum(item.nbytes for item in _programs.values()) > _PROGRAM_BYTES:
+        _programs.popitem(last=False)
+    return program
+
+
+def _opened(access: StoreAccess) -> ObjectStore:
+    key = (access.url, *sorted(access.options.items()))
+    store = _stores.get(key)
+    if store is None:
+        store = _stores[key] = open_store(access)
+        if len(_stores) > _MAX_STORES:
+            _stores.popitem(last=False)
+    return store

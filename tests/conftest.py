@@ -1,0 +1,19 @@
+"""What every test gets: Dask's configuration as if nobody had set anything, and put back afterwards."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import dask.config
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def clean_dask_config() -> Iterator[None]:
+    """No test sees the settings of the machine's user, or those that another test left."""
+    before = copy.deepcopy(dask.config.config)
+    dask.config.config.pop("cloudoffload", None)
+    yield
+    dask.config.config.clear()
+    dask.config.config.update(before)
