@@ -8,21 +8,24 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 from rich.console import Console
 
 from cloudoffload.demo import chart, display, flights
+from cloudoffload.demo.catalogue import QUESTIONS, Question
 from cloudoffload.demo.compare import UnequalError, frames, require_equal
-from cloudoffload.demo.progress import Watch, dollars, size
-from cloudoffload.demo.questions import QUESTIONS, Question
+from cloudoffload.demo.progress import Watch, size
 from cloudoffload.engine.events import Totals
 from cloudoffload.engine.session import Session
+from cloudoffload.ledger.money import format_usd
 
 BUCKET = "s3://flights"
 YEAR_ROWS = 336_776
 REPEATS = 30
+
+T = TypeVar("T")
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -63,26 +66,26 @@ class Demo:
         self.totals = Totals()
         self.answers: dict[str, pd.DataFrame] = {}
         self._timings: list[tuple[str, int, float, float, float]] = []
-        self._written = 0
+        self._parquet = 0
 
     def prepare(self) -> None:
         """Read the CSV files and write them into S3: as they are, and repeated."""
         self._tables = flights.read(flights.source_folder())
         plain, repeated = f"{BUCKET}/once", f"{BUCKET}/repeated"
-        self._put(plain, 1)
+        self._written = {1: self._put(plain, 1)}
+        self._opened = {1: flights.open_tables(plain)}
         if self.copies > 1:
-            self._put(repeated, self.copies)
-        self._once = flights.open_tables(plain)
-        self._big = flights.open_tables(plain, repeated if self.copies > 1 else None)
+            self._written[self.copies] = self._put(repeated, self.copies)
+            self._opened[self.copies] = flights.open_tables(plain, repeated)
 
-    def _put(self, url: str, copies: int) -> None:
+    def _put(self, url: str, copies: int) -> flights.Written:
         written, seconds = timed(lambda: flights.write(self._tables, url, copies))
-        self._written += written.nbytes
         kind = "as they are" if copies == 1 else f"the same flights {copies} times over"
         self.console.print(
             f"{url}: {written.rows:,} flights, {kind}; {written.objects} Parquet objects, {size(written.nbytes)}, "
             f"written in {seconds:.1f} s"
         )
+        return written
 
     def ask(self, number: int, question: Question) -> None:
         """Plan, estimate, compute, show, and compare with pandas.
@@ -93,10 +96,11 @@ class Demo:
             Dask's answer is not what pandas found.
         """
         copies = self.copies if question.big else 1
-        rows = copies * len(self._tables["flights"])
-        tables = self._big if question.big else self._once
-        collection = question.ask(*(tables[name] for name in question.tables))
-        display.question_header(self.console, number, question, rows)
+        written = self._written[copies]
+        parquet = sum(written.columns[name] for name in question.columns)
+        self._parquet += parquet
+        collection = question.ask(*(self._opened[copies][name] for name in question.tables))
+        display.question_header(self.console, number, question, written.rows, parquet)
         display.plan_and_estimate(self.console, self.session.plan(collection), self.session.estimate(collection))
         with Watch(self.session.events, self.console, self.totals) as watch:
             try:
@@ -120,12 +124,13 @@ class Demo:
         path = output / "flights.png"
         chart.draw(self.answers["spread"], self.answers["carriers"], path)
         self.console.print(f"chart: {path}")
-        display.bill(self.console, {by: self.session.report(by=by).to_pandas() for by in ("provider", "layer")})
-        display.proof(self.console, self.session.stats(), self.totals.bytes_processed, self._written)
+        display.bill(self.console, *(self.session.report(by=by) for by in ("provider", "layer")))
+        written = sum(data.nbytes for data in self._written.values())
+        display.proof(self.console, self.session.stats(), self._parquet, written)
         display.timings(self.console, self._timings)
 
 
-def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+def timed(work: Callable[[], T]) -> tuple[T, float]:
     """What ``work`` returns, and how many seconds it took."""
     start = time.perf_counter()
     return work(), time.perf_counter() - start
@@ -143,7 +148,7 @@ def run(console: Console, copies: int, output: Path) -> None:
                 demo.ask(number, question)
             demo.conclude(output)
         except KeyboardInterrupt:
-            console.print(f"stopped; {dollars(demo.totals.usd)} (emulated) were spent until then")
+            console.print(f"stopped; {format_usd(demo.totals.usd)} (emulated) were spent until then")
             raise
 
 

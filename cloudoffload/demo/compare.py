@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 from pandas.testing import assert_frame_equal
 
+from cloudoffload.demo.catalogue import Question, as_table
 from cloudoffload.demo.flights import Tables
-from cloudoffload.demo.questions import Question, as_table
 
 RELATIVE_TOLERANCE = 1e-9
 """Sums of whole minutes are exact, so means differ by the rounding of one division at most."""

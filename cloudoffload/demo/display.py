@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cloudoffload.demo.progress import dollars, size
-from cloudoffload.demo.questions import Question
+from cloudoffload.demo.catalogue import Question
+from cloudoffload.demo.progress import size
+from cloudoffload.ledger.money import format_usd
+from cloudoffload.ledger.report import Report
 from cloudoffload.types import Estimate, Plan
 
 ROWS_SHOWN = 8
@@ -59,9 +61,23 @@ def _cell(value: Any) -> str:
     return f"{value:,.2f}" if isinstance(value, float) else str(value)
 
 
-def question_header(console: Console, number: int, question: Question, rows: int) -> None:
-    """The question as a person asks it, and how many flights it is asked of."""
-    of = f"{rows:,} flights" if "flights" in question.tables else ", ".join(question.tables)
+def question_header(console: Console, number: int, question: Question, rows: int, parquet: int) -> None:
+    """The question as a person asks it, and how much it is asked of.
+
+    Parameters
+    ----------
+    console : Console
+        Where it goes.
+    number : int
+        Place in the demo.
+    question : Question
+        What is asked.
+    rows : int
+        Flights that it is asked of.
+    parquet : int
+        What the columns that it needs take up in S3, bytes.
+    """
+    of = f"{rows:,} flights ({size(parquet)} of Parquet)" if question.columns else ", ".join(question.tables)
     console.print()
     console.rule(f"[bold]{number}. {question.title}[/bold]", align="left")
     console.print(f"  asked of {of}; its code: {question.ask.__module__}.{question.ask.__name__}")
@@ -73,9 +89,10 @@ def plan_and_estimate(console: Console, plan: Plan, estimate: Estimate) -> None:
     units = ", ".join(f"{count} {prefix}" for prefix, count in kinds.most_common())
     places = ", ".join(f"{count} on {name}" for name, count in estimate.by_provider.items())
     console.print(f"  plan: {len(plan.units)} units ({escape(units)}); {escape(places)}")
+    low, high = format_usd(estimate.usd_low), format_usd(estimate.usd_high)
     console.print(
-        f"  estimate: {dollars(estimate.usd_low)} to {dollars(estimate.usd_high)}, about {estimate.seconds:.1f} s, "
-        f"{estimate.calls} calls, {size(estimate.bytes_in)} in, {size(estimate.bytes_out)} out"
+        f"  estimate: {low} to {high}, about {estimate.seconds:.1f} s, {estimate.calls} calls, "
+        f"{size(estimate.bytes_in)} in and {size(estimate.bytes_out)} out through the store"
     )
 
 
@@ -99,29 +116,28 @@ def bars(console: Console, values: pd.Series[float], title: str, width: int = 40
     """
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1), show_header=False)
     longest = float(values.abs().max()) or 1.0
+    console.print()
     for label, value in values.items():
         length = round(abs(value) / longest * width)
         table.add_row(escape(str(label)), f"{value:.1f}", ("█" if value >= 0 else "░") * length)
     console.print(table)
 
 
-def bill(console: Console, reports: Mapping[str, pd.DataFrame]) -> None:
-    """The session's report, once for each way to cut it.
+def bill(console: Console, *reports: Report) -> None:
+    """The session's report, once for each way to cut it, and what it leaves out.
 
-    Parameters
-    ----------
-    console : Console
-        Where it goes.
-    reports : mapping of str to DataFrame
-        Such as ``{"provider": ..., "layer": ...}``.
+    Price of a GET: S3 standard, us-east-1 list price, November 2026.
     """
     console.print()
     console.rule("[bold]The bill (emulated dollars)[/bold]", align="left")
-    for by, frame in reports.items():
-        console.print(frame_table(frame, title=f"by {by}", rows=20))
+    for report in reports:
+        console.print(f"{report}\n", markup=False)
+    console.print(
+        "Not metered, so not in it: the GETs by which the questions' own code reads Parquet ($0.0004 per 1,000).\n"
+    )
 
 
-def proof(console: Console, stats: Mapping[str, Any], processed: int, data_out: int) -> None:
+def proof(console: Console, stats: Mapping[str, Any], parquet: int, written: int) -> None:
     """Who did the work, and how little of the data passed through this process.
 
     Parameters
@@ -130,18 +146,22 @@ def proof(console: Console, stats: Mapping[str, Any], processed: int, data_out: 
         Where it goes.
     stats : mapping
         As ``session.stats()`` returns it.
-    processed : int
-        Bytes that workers read and wrote.
-    data_out : int
+    parquet : int
+        Bytes that the flights' columns of all questions take up in S3; the functions read them there.
+    written : int
         Bytes of Parquet that this process wrote into S3 before the first question.
     """
     for name, counts in stats["providers"].items():
-        console.print(
-            f"  {escape(name)} ran {counts['units']:,} units in {counts['calls']:,} calls for {dollars(counts['usd'])}"
-        )
+        usd = format_usd(counts["usd"])
+        console.print(f"  {escape(name)} ran {counts['units']:,} units in {counts['calls']:,} calls for {usd}")
+    moved = stats["client_bytes_in"] + stats["client_bytes_out"]
     console.print(
-        f"  the functions processed {size(processed)}; {size(stats['client_bytes_in'])} came into this process for that"
-        f" and {size(stats['client_bytes_out'])} left it; before, it had written {size(data_out)} of data into S3"
+        f"  the functions read the flights' columns from S3, {size(parquet)} of Parquet, and exchanged "
+        f"{size(stats['bytes_processed'])} through the store"
+    )
+    console.print(
+        f"  through this process went {size(moved)}: {size(stats['client_bytes_in'])} in, "
+        f"{size(stats['client_bytes_out'])} out (before, it had written the {size(written)} of data into S3)\n"
     )
 
 

@@ -7,6 +7,7 @@ airlines, airports; published by the US Bureau of Transportation Statistics, NOA
 from __future__ import annotations
 
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -58,6 +59,7 @@ class Written:
     rows: int
     objects: int
     nbytes: int  # of all objects, bytes
+    columns: Mapping[str, int]  # what each column of the flights takes up in all objects, bytes
 
 
 def source_folder() -> Path:
@@ -109,19 +111,30 @@ def write(tables: Tables, url: str, copies: int = 1) -> Written:
     """
     filesystem, root = pyarrow.fs.FileSystem.from_uri(f"{url}?allow_bucket_creation=true" if "s3://" in url else url)
     filesystem.create_dir(root.split("/", 1)[0] if "s3://" in url else f"{root}/flights", recursive=True)
-    written = Written(0, 0, 0)
-    for path, rows, data in _objects(tables, copies):
+    rows = objects = nbytes = 0
+    columns: Counter[str] = Counter()
+    for path, data in _objects(tables, copies):
         with filesystem.open_output_stream(f"{root}/{path}") as stream:
             stream.write(data)
-        written = Written(written.rows + rows, written.objects + 1, written.nbytes + len(data))
-    return written
+        objects, nbytes = objects + 1, nbytes + len(data)
+        if path.startswith("flights/"):
+            footer = pq.read_metadata(pa.BufferReader(data))
+            rows += footer.num_rows
+            columns += _column_bytes(footer)
+    return Written(rows, objects, nbytes, columns)
 
 
-def _objects(tables: Tables, copies: int) -> Iterator[tuple[str, int, pa.Buffer]]:
-    """Path, rows of flights and bytes of every object."""
+def _column_bytes(footer: pq.FileMetaData) -> Counter[str]:
+    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+    chunks = [group.column(number) for group in groups for number in range(footer.num_columns)]
+    return Counter({chunk.path_in_schema: chunk.total_compressed_size for chunk in chunks})
+
+
+def _objects(tables: Tables, copies: int) -> Iterator[tuple[str, pa.Buffer]]:
+    """Path and bytes of every object."""
     for name, table in tables.items():
         if name != "flights":
-            yield f"{name}.parquet", 0, _encode(table)
+            yield f"{name}.parquet", _encode(table)
     flights = tables["flights"]
     for month in sorted(pc.unique(flights["month"]).to_pylist()):
         one = flights.filter(pc.equal(flights["month"], pa.scalar(month, pa.int8())))
@@ -130,7 +143,7 @@ def _objects(tables: Tables, copies: int) -> Iterator[tuple[str, int, pa.Buffer]
             repeated = min(COPIES_PER_OBJECT, copies - start)
             if repeated not in encoded:
                 encoded[repeated] = _encode(pa.concat_tables([one] * repeated))
-            yield f"flights/2013-{month:02d}.{number:03d}.parquet", len(one) * repeated, encoded[repeated]
+            yield f"flights/2013-{month:02d}.{number:03d}.parquet", encoded[repeated]
 
 
 def _encode(table: pa.Table) -> pa.Buffer:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from dataclasses import replace
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from cloudoffload.engine.events import Event, Events, Totals
-
-
-def dollars(usd: Decimal) -> str:
-    """Dollars with as many decimals as fractions of a cent need."""
-    return f"${usd:.6f}"
+from cloudoffload.ledger.money import format_usd
 
 
 def size(nbytes: float) -> str:
@@ -38,11 +34,11 @@ def progress_line(before: Totals, now: Totals) -> str:
     parts = [
         f"{now.units_done - before.units_done}/{now.units_total - before.units_total} units",
         f"{now.calls - before.calls} calls",
-        dollars(now.usd - before.usd),
-        f"{size(processed)} processed",
+        format_usd(now.usd - before.usd),
+        f"{size(processed)} through the store",
     ]
     if seconds > 0:
-        parts.append(f"{processed / seconds / 1e6:.1f} MB/s")
+        parts.append(f"{size(processed / seconds)}/s")
     return " · ".join(parts)
 
 
@@ -65,6 +61,7 @@ class Watch:
     def __init__(self, events: Events, console: Console, before: Totals) -> None:
         self.totals = before
         self._before = before
+        self._heard = False
         self._events = events
         self._console = console
         self._bar = Progress(
@@ -82,6 +79,9 @@ class Watch:
         return self
 
     def _hear(self, event: Event) -> None:
+        if not self._heard:  # the time since the question before was none of this one's
+            self._before = replace(self._before, seconds=event.totals.seconds)
+            self._heard = True
         self.totals = now = event.totals
         self._bar.update(
             self._task,

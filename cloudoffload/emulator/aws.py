@@ -86,7 +86,7 @@ class EmulatedAws:
         self._public_keys = dict(public_keys)
         self._environment = dict(environment or {})
         self._handler = handler
-        self._task_root = task_root or PACKAGE_ROOT
+        self._task_root = (task_root or PACKAGE_ROOT).resolve()
         self._scratch: Path | None = None
         self._front: Service | None = None
         self._storage: Service | None = None

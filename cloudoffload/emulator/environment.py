@@ -72,7 +72,7 @@ class Environment:
         self._spawned = 0.0
         self._peak_mb = 0.0
         self._over_memory = False
-        self._spent = False  # it must not serve again
+        self._spent = False  # it must not serve again, although its process may still be ending
 
     @property
     def warm(self) -> bool:
@@ -215,7 +215,7 @@ class Environment:
         api.router.add_get(f"{API}/invocation/next", self._next)
         api.router.add_post(f"{API}/invocation/{{id}}/response", self._response)
         api.router.add_post(f"{API}/invocation/{{id}}/error", self._error)
-        api.router.add_post(f"{API}/init/error", self._error)
+        api.router.add_post(f"{API}/init/error", self._init_error)
         return api
 
     async def _next(self, request: web.Request) -> web.Response:
@@ -252,3 +252,7 @@ class Environment:
             return web.json_response({"errorType": "InvalidRequestID"}, status=400)
         self._settle(Answer(await request.read(), failed=True))
         return web.json_response({"status": "OK"}, status=202)
+
+    async def _init_error(self, request: web.Request) -> web.Response:
+        self._spent = True  # the runtime client ends itself after this
+        return await self._error(request)

@@ -29,14 +29,18 @@ class Pool:
         self._started = 0
         self._busy = 0
 
-    @property
-    def full(self) -> bool:
-        """Every environment that the function may have is at work."""
-        return self._busy >= self._settings.concurrency
+    def admit(self) -> bool:
+        """Take a place for one invocation; False when every environment that the function may have is at work.
+
+        Taken at once, not when :meth:`run` starts: other requests are looked at before that.
+        """
+        if self._busy >= self._settings.concurrency:
+            return False
+        self._busy += 1
+        return True
 
     async def run(self, request_id: str, body: bytes) -> Answer:
-        """Run one invocation; the caller has seen that the pool is not :attr:`full`."""
-        self._busy += 1
+        """Run one invocation that was admitted, and give its place back."""
         try:
             environment = await self._take()
             answer = await environment.run(request_id, body)
@@ -98,7 +102,7 @@ class Front:
             return _refused(404, "ResourceNotFoundException", message)
         if request.headers.get("X-Amz-Invocation-Type", "RequestResponse") != "RequestResponse":
             return _refused(400, "InvalidParameterValueException", "only synchronous invocations are emulated")
-        if self._pool.full:
+        if not self._pool.admit():
             reason = "ReservedFunctionConcurrentInvocationLimitExceeded"
             return _refused(429, "TooManyRequestsException", "Rate Exceeded.", {"Reason": reason})
         return await self._run(body or b"{}", tail=request.headers.get("X-Amz-Log-Type") == "Tail")

@@ -129,10 +129,7 @@ class _Spreader:
         names: dict[Key, Key] = {name: self.reference(key, value) for name, value in zip(inputs, values, strict=True)}
         names |= {name: key if name == output else self._fresh(name) for name in inner}
         for name, node in inner.items():
-            if isinstance(node, Alias):
-                self._place(names[name], Alias(names[name], names.get(node.target, node.target)))
-            else:
-                self._place(names[name], node.substitute(names, key=names[name]))
+            self._place(names[name], node.substitute(names, key=names[name]))
 
     def _without_nested(self, key: Key | None, task: Task) -> Task:
         """The task with references instead of the parts of a shuffle that stand inside of its arguments."""

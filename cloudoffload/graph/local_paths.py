@@ -128,6 +128,7 @@ class _Inspector:
     def __init__(self, graph: Mapping[Key, GraphNode]) -> None:
         self._graph = graph
         self._folders: dict[PurePath, bool] = {}
+        self._beginnings: dict[str, bool] = {}
 
     def __call__(self, thing: Any) -> _Touch | Skip | None:
         kind = type(thing)
@@ -166,27 +167,38 @@ class _Inspector:
 
     def _named(self, verb: str, text: str) -> _Touch | None:
         """Whether the text names something on this machine, or something new in a folder of it."""
-        if "/" not in text and "." not in text:
-            return None
         name = _without_scheme(text)
         if name is None or not name.strip("./"):
             return None
         if "://" in text:  # a file:// URL says by itself that this machine is meant
             return None if Path(name) in _SHARED else _Touch(verb, name)
-        return _Touch(verb, name) if self._is_here(name, verb == "writes") else None
+        written = verb == "writes" and _SUFFIX.search(name) is not None
+        return _Touch(verb, name) if (written and Path(name) not in _SHARED) or self._is_here(name) else None
 
-    def _is_here(self, name: str, written: bool) -> bool:
+    def _is_here(self, name: str) -> bool:
+        if "/" not in name:
+            return name in self._names_here and _SUFFIX.search(name) is not None
+        if not self._may_begin(name):
+            return False
         path = Path(name).expanduser() if name.startswith("~/") else Path(name)
-        looks_like_file = _SUFFIX.search(name) is not None
         if path in _SHARED:
             return False
-        if written and looks_like_file:
-            return True
-        if "/" not in name:
-            return looks_like_file and _exists(path)
         if "*" in name:
             return self._is_folder(Path(name.partition("*")[0].rpartition("/")[0]))
-        return (self._is_folder(path.parent) and (path.is_absolute() or looks_like_file)) or _exists(path)
+        new = path.is_absolute() or _SUFFIX.search(name) is not None
+        return (new and self._is_folder(path.parent)) or _exists(path)
+
+    @functools.cached_property
+    def _names_here(self) -> frozenset[str]:
+        return frozenset(path.name for path in Path().iterdir())
+
+    def _may_begin(self, name: str) -> bool:
+        """Whether the first part of a path exists: sorts out texts that only hold a slash, without looking at each."""
+        first = name[: name.find("/", 1)] if name.startswith("/") else name.partition("/")[0]
+        known = self._beginnings.get(first)
+        if known is None:
+            known = self._beginnings[first] = first == "~" or _exists(Path(first or "/"))
+        return known
 
     def _is_folder(self, folder: PurePath) -> bool:
         """Whether there is such a folder, other than those that every machine has."""

@@ -77,8 +77,9 @@ def make_plan(
         The graph can't be run as asked.
     """
     tasks = rewrite(cull(tasks, set(wanted)))
-    refuse_credentials(tasks)
-    here = classify(tasks)
+    shipped = {key: node for key, node in tasks.items() if not _is_remote(node)}
+    refuse_credentials(shipped)
+    here = classify(shipped)
     sources = _sort_out(tasks, set(wanted))
     groups = _groups(sources, wanted)
     return _assemble(sources, groups, wanted, here, _Wishes(requirements, stated or {}, rules or {}))
@@ -117,7 +118,7 @@ def _sort_out(tasks: dict[Key, GraphNode], wanted: set[Key]) -> _Sources:
             sources.aliases[key] = node.target
         elif type(node) is DataNode:
             sources.values[key] = node.value
-        elif type(node) is Task and node.func is remote.load:
+        elif _is_remote(node):
             sources.remotes[key] = node.args[0]
         elif type(node) is Task and node.func in shuffle.JOINS and "part" in node.kwargs:
             part = ("shuffle-part", key)
@@ -127,6 +128,10 @@ def _sort_out(tasks: dict[Key, GraphNode], wanted: set[Key]) -> _Sources:
             sources.tasks[key] = node
     _find_items(sources, wanted)
     return sources
+
+
+def _is_remote(node: GraphNode) -> bool:
+    return type(node) is Task and node.func is remote.load
 
 
 def _find_items(sources: _Sources, wanted: set[Key]) -> None:

@@ -44,7 +44,8 @@ class Walk(Generic[Found]):
     Parameters
     ----------
     inspect : callable
-        Called with each string and each object once; answers what it found, None, or ``SKIP``.
+        Called with each object once, and with each string that holds a slash or a dot; answers what it found, None, or
+        ``SKIP``.
     enough : callable, optional
         Whether a finding ends the search; otherwise the first one is kept while a better one is looked for.
     """
@@ -71,7 +72,10 @@ class Walk(Generic[Found]):
             kind = type(thing)
             if kind in _ATOMS:
                 continue
-            if kind is not str:
+            if kind is str:
+                if "/" not in thing and "." not in thing:  # names neither a file nor an address
+                    continue
+            else:
                 if id(thing) in visited or id(thing) in self._clean:
                     continue
                 visited[id(thing)] = thing
@@ -197,10 +201,9 @@ def _function_parts(function: types.FunctionType) -> Iterator[Any]:
     yield function.__defaults__
     yield function.__kwdefaults__
     yield dict(_closure(function))
-    code = function.__code__
-    names = set(_global_names(code))
-    yield {name: function.__globals__[name] for name in sorted(names) if name in function.__globals__}
-    yield tuple(text for text in _constants(code) if text != function.__doc__)
+    names, constants = _named_in(function.__code__)
+    yield {name: function.__globals__[name] for name in names if name in function.__globals__}
+    yield tuple(text for text in constants if text != function.__doc__)
 
 
 def _closure(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
@@ -209,6 +212,12 @@ def _closure(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
             yield name, cell.cell_contents
         except ValueError:  # the variable is not assigned yet
             continue
+
+
+@functools.lru_cache(maxsize=4096)
+def _named_in(code: types.CodeType) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    """Global names and constants; the functions that a loop defines share their code."""
+    return tuple(sorted(set(_global_names(code)))), tuple(_constants(code))
 
 
 def _global_names(code: types.CodeType) -> Iterator[str]:

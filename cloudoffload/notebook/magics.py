@@ -18,6 +18,7 @@ from IPython.display import display
 from cloudoffload import settings
 from cloudoffload.engine.session import Session
 from cloudoffload.errors import SettingsError
+from cloudoffload.ledger.report import GROUPINGS
 from cloudoffload.notebook.cell import run_cell
 from cloudoffload.notebook.dry import Estimated, estimating
 from cloudoffload.notebook.panel import Heading, face_for, live
@@ -74,27 +75,29 @@ def offload_cell(shell: Any, sessions: Sessions, line: str, body: str) -> object
 
 
 def offload_line(sessions: Sessions, line: str) -> None:
-    """Answer ``%offload status`` and ``%offload off``.
+    """Answer ``%offload status``, ``%offload report [provider|layer|tag|day]`` and ``%offload off``.
 
     Raises
     ------
     UsageError
-        It is another word.
+        It is something else.
     """
-    match line.strip():
-        case "status":
+    match line.split():
+        case ["status"]:
             sys.stdout.write(sessions.status() + "\n")
-        case "off":
+        case ["report", *by] if len(by) <= 1 and set(by) <= GROUPINGS.keys():
+            for report in sessions.reports(*by or ["provider"]):
+                display(report)
+        case ["off"]:
             sys.stdout.write(f"cloudoffload: {sessions.close()} kept sessions closed.\n")
         case _:
-            raise UsageError("%offload status | off  (%%offload runs a cell)")
+            raise UsageError(f"%offload status | report [{' | '.join(GROUPINGS)}] | off  (%%offload runs a cell)")
 
 
 def _run(shell: Any, lent: Lent, budget: Decimal | None, body: str) -> object:
     __tracebackhide__ = True
-    began = lent.totals
-    state = PanelState(began, time.monotonic())
-    heading = Heading(budget=None if budget is None else budget - began.usd)
+    state = PanelState(lent.totals, time.monotonic())
+    heading = Heading(budget=budget, earlier=lent.totals.usd)
     unsubscribe = lent.session.events.subscribe(state.listen)
     try:
         with live(state, face_for(shell, heading), settings.load().panel.hertz):

@@ -44,12 +44,13 @@ function drawProviders(table, providers) {
   table.replaceChildren();
   table.hidden = providers.length === 0;
   const head = node(node(table, "thead"), "tr");
-  for (const text of ["provider", "units", "calls", "USD", "share of calls"]) node(head, "th", { scope: "col" }, text);
+  for (const text of ["provider", "units", "calls", "cost", "share of calls"]) node(head, "th", { scope: "col" }, text);
   const body = node(table, "tbody");
   providers.forEach(([name, units, calls, usd, share], place) => {
     const row = node(body, "tr");
     node(row, "th", { scope: "row" }, name);
     for (const text of [units, calls, usd]) node(row, "td", {}, text);
+    if (share === null) return;
     const cell = node(row, "td", { class: "cloudoffload-share" });
     const mark = node(cell, "span", { class: "cloudoffload-mark", "aria-hidden": "true" });
     mark.dataset.place = String(place % 4);

@@ -19,6 +19,7 @@ from decimal import Decimal
 from importlib.util import find_spec
 from typing import Any, Protocol
 
+from cloudoffload.engine.events import Totals
 from cloudoffload.notebook.state import PanelState, Snapshot, Status
 from cloudoffload.notebook.static import MARKS, figures, provider_rows, render, render_text, size
 
@@ -53,7 +54,8 @@ class Face(Protocol):
 class Heading:
     """What stays the same while a cell runs."""
 
-    budget: Decimal | None  # most that the cell may spend, US dollars; None when there is no limit
+    budget: Decimal | None  # most that the session may spend, US dollars; None when there is no limit
+    earlier: Decimal = Decimal(0)  # what earlier cells of the session have spent, US dollars
     title: str = "cloudoffload"
 
 
@@ -61,25 +63,39 @@ def view(snapshot: Snapshot, heading: Heading) -> dict[str, Any]:
     """Everything that the widget shows, formatted: plain data for ``panel.js``."""
     totals = snapshot.totals
     live = [("calls in flight", str(totals.in_flight)), ("MB/s", f"{snapshot.bytes_per_second / 1e6:.1f}")]
-    calls = max(1, sum(used.calls for used in totals.providers.values()))
     return {
         "title": heading.title,
         "status": str(snapshot.status),
         "mark": MARKS[snapshot.status],
         "message": snapshot.message,
         "fraction": totals.units_done / totals.units_total if totals.units_total else 0.0,
-        "figures": [*((item.name, item.text) for item in figures(totals, budget=heading.budget)), *live],
-        "providers": [(*row, round(100 * totals.providers[row[0]].calls / calls)) for row in provider_rows(totals)],
+        "figures": [
+            *((item.name, item.text) for item in figures(totals, budget=heading.budget, earlier=heading.earlier)),
+            *live,
+        ],
+        "providers": [(*row, _share(totals, row[0])) for row in provider_rows(totals)],
     }
+
+
+def _share(totals: Totals, name: str) -> int | None:
+    """Part of the calls that a provider had, percent; None for a row that is no provider's."""
+    used = totals.providers.get(name)
+    calls = sum(used.calls for used in totals.providers.values())
+    return None if used is None else round(100 * used.calls / max(1, calls))
 
 
 def bundle(snapshot: Snapshot, heading: Heading) -> dict[str, str]:
     """Final figures by MIME type, free of anything that needs a kernel or a widget's state."""
-    totals, budget, title = snapshot.totals, heading.budget, heading.title
-    status, message = snapshot.status, snapshot.message
     return {
-        "text/html": render(totals, budget=budget, title=title, status=status, message=message),
-        "text/plain": render_text(totals, budget=budget, title=title, status=status, message=message),
+        kind: draw(
+            snapshot.totals,
+            budget=heading.budget,
+            earlier=heading.earlier,
+            title=heading.title,
+            status=snapshot.status,
+            message=snapshot.message,
+        )
+        for kind, draw in (("text/html", render), ("text/plain", render_text))
     }
 
 
@@ -145,7 +161,7 @@ class TextFace:
         line = f"{totals.units_done} of {totals.units_total} units, {totals.in_flight} calls in flight"
         if totals.seconds - self._written >= TEXT_SECONDS and line != self._line:
             self._written, self._line = totals.seconds, line
-            spent = figures(totals, budget=self._heading.budget)[0].text
+            spent = figures(totals, budget=self._heading.budget, earlier=self._heading.earlier)[0].text
             rate = size(snapshot.bytes_per_second)
             sys.stdout.write(f"{self._heading.title}: {line}, spent {spent}, {rate}/s\n")
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from cloudoffload.engine import scheduler
 from cloudoffload.engine.events import Event, Totals
 from cloudoffload.engine.session import Session
-from cloudoffload.notebook.static import amount
+from cloudoffload.ledger.money import format_usd
+from cloudoffload.ledger.report import Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,16 @@ class Sessions:
             return "cloudoffload: no emulated cloud is kept running."
         return "\n".join(_line(options, lent.totals) for options, lent in self._kept.items())
 
+    def reports(self, by: str) -> list[Report]:
+        """What each kept session has cost.
+
+        Raises
+        ------
+        SettingsError
+            There is no such grouping.
+        """
+        return [lent.session.report(by) for lent in self._kept.values()]
+
     def close(self) -> int:
         """Close the kept sessions; returns how many there were."""
         count = len(self._kept)
@@ -86,4 +97,4 @@ class Sessions:
 
 def _line(options: Options, totals: Totals) -> str:
     clouds = "all clouds" if isinstance(options.emulate, bool) else ", ".join(options.emulate)
-    return f"cloudoffload: {clouds} emulated, {totals.calls} calls, {amount(totals.usd)} USD spent"
+    return f"cloudoffload: {clouds} emulated, {totals.calls} calls, {format_usd(totals.usd)} spent"

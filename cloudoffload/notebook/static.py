@@ -1,17 +1,17 @@
 """A cell's figures as HTML and as text that need no kernel, widget or script: what a saved notebook keeps.
 
 The live panel shows the same words and numbers, so that nothing changes its meaning when the cell ends. Everything
-that a user, a worker or a cloud named is escaped. Amounts say USD, because notebooks typeset what stands between
-two dollar signs as mathematics.
+that a user, a worker or a cloud named is escaped.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from html import escape
 
 from cloudoffload.engine.events import Totals
+from cloudoffload.ledger.money import format_usd
 from cloudoffload.notebook.state import Status
 from cloudoffload.types import Estimate
 
@@ -22,6 +22,7 @@ MARKS = {
     Status.INTERRUPTED: "■",
     Status.ESTIMATED: "≈",
 }
+OTHER = "storage from here, lost calls"
 _COLOURS = {
     Status.RUNNING: "var(--jp-info-color1, #0277bd)",
     Status.DONE: "var(--jp-success-color1, #2e7d32)",
@@ -29,6 +30,7 @@ _COLOURS = {
     Status.INTERRUPTED: "var(--jp-warn-color1, #b35900)",
     Status.ESTIMATED: "var(--jp-info-color1, #0277bd)",
 }
+_NOTHING = Decimal(0)
 _FRAME = (
     "border:1px solid var(--jp-border-color2, #bdbdbd);border-radius:4px;padding:8px 12px;max-width:48em;"
     "color:var(--jp-ui-font-color1, inherit);font-family:var(--jp-ui-font-family, sans-serif)"
@@ -45,14 +47,6 @@ class Figure:
     text: str
 
 
-def amount(usd: Decimal) -> str:
-    """US dollars to read: two to four decimals, or two digits that mean something when it is less than a cent."""
-    if usd and abs(usd) < Decimal("0.01"):
-        return f"{usd.quantize(Decimal(1).scaleb(usd.adjusted() - 1), ROUND_HALF_UP):f}"
-    whole, _, decimals = f"{usd:.4f}".partition(".")
-    return f"{whole}.{decimals[:2]}{decimals[2:].rstrip('0')}"
-
-
 def size(nbytes: float) -> str:
     """Bytes to read, in powers of 1000: ``1.2 MB``."""
     for unit in ("B", "kB", "MB", "GB"):
@@ -62,7 +56,7 @@ def size(nbytes: float) -> str:
     return f"{nbytes:.1f} TB"
 
 
-def figures(totals: Totals, *, budget: Decimal | None) -> tuple[Figure, ...]:
+def figures(totals: Totals, *, budget: Decimal | None, earlier: Decimal = _NOTHING) -> tuple[Figure, ...]:
     """The numbers of a cell in the order of their weight for the reader.
 
     Parameters
@@ -70,9 +64,15 @@ def figures(totals: Totals, *, budget: Decimal | None) -> tuple[Figure, ...]:
     totals : Totals
         Of the cell.
     budget : Decimal or None
-        Most that the cell might spend, US dollars; None when there is no limit.
+        Most that the session may spend, US dollars; None when there is no limit.
+    earlier : Decimal
+        What earlier cells of the session have spent of it, US dollars.
     """
-    spent = f"{amount(totals.usd)} USD" if budget is None else f"{amount(totals.usd)} of {amount(budget)} USD"
+    spent = format_usd(totals.usd)
+    if budget is not None:
+        spent += f" of {format_usd(budget)}"
+    if earlier:
+        spent += f", {format_usd(totals.usd + earlier)} with earlier cells"
     retried = f", {totals.retries} retried" if totals.retries else ""
     return (
         Figure("spent", spent),
@@ -84,13 +84,26 @@ def figures(totals: Totals, *, budget: Decimal | None) -> tuple[Figure, ...]:
 
 
 def provider_rows(totals: Totals) -> tuple[tuple[str, str, str, str], ...]:
-    """Name, units, calls and dollars of every provider, as text, the busiest first."""
+    """Name, units, calls and dollars of every provider, as text, the busiest first.
+
+    A last row holds the dollars that belong to no call with an outcome, so that the rows add up to what was spent.
+    """
     ordered = sorted(totals.providers.items(), key=lambda item: (-item[1].calls, item[0]))
-    return tuple((name, str(used.units), str(used.calls), amount(used.usd)) for name, used in ordered)
+    rows = [(name, str(used.units), str(used.calls), format_usd(used.usd)) for name, used in ordered]
+    other = totals.usd - sum((used.usd for used in totals.providers.values()), _NOTHING)
+    if other > 0:
+        rows.append((OTHER, "", "", format_usd(other)))
+    return tuple(rows)
 
 
 def render(
-    totals: Totals, *, budget: Decimal | None, title: str = "cloudoffload", status: Status, message: str = ""
+    totals: Totals,
+    *,
+    budget: Decimal | None,
+    earlier: Decimal = _NOTHING,
+    title: str = "cloudoffload",
+    status: Status,
+    message: str = "",
 ) -> str:
     """HTML of a cell's figures.
 
@@ -99,7 +112,9 @@ def render(
     totals : Totals
         Of the cell.
     budget : Decimal or None
-        Most that the cell might spend, US dollars; None when there is no limit.
+        Most that the session may spend, US dollars; None when there is no limit.
+    earlier : Decimal
+        What earlier cells of the session have spent of it, US dollars.
     title : str
         Heading.
     status : Status
@@ -107,29 +122,38 @@ def render(
     message : str
         Why it failed; shown under the figures.
     """
-    shown = figures(totals, budget=budget)
+    shown = figures(totals, budget=budget, earlier=earlier)
     label = escape(f"{title}: {status}, " + ", ".join(f"{item.name} {item.text}" for item in shown))
     items = " · ".join(f"{escape(item.name)} <b>{escape(item.text)}</b>" for item in shown)
     note = f'<div style="margin-top:4px;white-space:pre-wrap">{escape(message)}</div>' if message else ""
-    table = _table(("provider", "units", "calls", "USD"), provider_rows(totals), "Work by provider")
+    table = _table(("provider", "units", "calls", "cost"), provider_rows(totals), "Work by provider")
     return _framed(title, status, label, f"<div>{items}</div>{note}{table}")
 
 
 def render_text(
-    totals: Totals, *, budget: Decimal | None, title: str = "cloudoffload", status: Status, message: str = ""
+    totals: Totals,
+    *,
+    budget: Decimal | None,
+    earlier: Decimal = _NOTHING,
+    title: str = "cloudoffload",
+    status: Status,
+    message: str = "",
 ) -> str:
     """The same figures as :func:`render`, as plain text of one line and one more for each provider."""
     head = f"{title} {MARKS[status]} {status}: " + " · ".join(
-        f"{item.name} {item.text}" for item in figures(totals, budget=budget)
+        f"{item.name} {item.text}" for item in figures(totals, budget=budget, earlier=earlier)
     )
-    rows = [f"  {name}: {units} units in {calls} calls, {usd} USD" for name, units, calls, usd in provider_rows(totals)]
+    rows = [
+        f"  {name}: {units} units in {calls} calls, {usd}" if calls else f"  {name}: {usd}"
+        for name, units, calls, usd in provider_rows(totals)
+    ]
     return "\n".join([head, *([f"  {message}"] if message else []), *rows])
 
 
 def estimate_figures(estimate: Estimate) -> tuple[Figure, ...]:
     """The numbers of an estimate in the order of their weight for the reader."""
     return (
-        Figure("cost", f"{amount(estimate.usd_low)} to {amount(estimate.usd_high)} USD"),
+        Figure("cost", f"{format_usd(estimate.usd_low)} to {format_usd(estimate.usd_high)}"),
         Figure("seconds", f"about {estimate.seconds:.1f}"),
         Figure("calls", f"{estimate.calls}"),
         Figure("units", f"{estimate.units}"),
@@ -157,7 +181,7 @@ def render_estimate_text(estimate: Estimate, *, title: str = "cloudoffload") -> 
 
 def _framed(title: str, status: Status, label: str, body: str) -> str:
     badge = f'<b style="color:{_COLOURS[status]}">{MARKS[status]} {escape(status)}</b>'
-    # The classes keep MathJax, old and new, away from dollar signs in messages.
+    # Notebooks typeset what stands between two dollar signs; the classes keep MathJax, old and new, away.
     opening = f'<div class="tex2jax_ignore mathjax_ignore" role="group" aria-label="{label}" style="{_FRAME}">'
     return f"{opening}<b>{escape(title)}</b> {badge}{body}</div>"
 

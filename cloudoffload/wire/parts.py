@@ -12,10 +12,14 @@ from typing import Any
 PARTITIONS = "_partitions"
 """Column in which Dask leaves the number of the output partition of each row."""
 
+EMPTY = "empty"
+"""Name of a part without rows: what an output partition looks like that gets none. Dask's own ``meta`` is no substitute,
+its dtypes are guesses and it may have rows."""
+
 
 def cut_frame(
     frame: Any, column: Any, npartitions: int, keep: Container[int] | None = None, ignore_index: bool = False
-) -> dict[int, Any]:
+) -> dict[int | str, Any]:
     """Cut a frame by the output partition of each row.
 
     Parameters
@@ -34,13 +38,14 @@ def cut_frame(
     Returns
     -------
     dict of int to DataFrame
-        Only partitions that have rows; rows keep their order.
+        Only partitions that have rows, which keep their order; and :data:`EMPTY`.
     """
     import numpy as np
     from dask.dataframe.shuffle import partitioning_index
 
+    parts: dict[int | str, Any] = {EMPTY: frame.iloc[:0]}
     if not len(frame):
-        return {}
+        return parts
     labels = column if isinstance(column, list) else [column]
     if labels == [PARTITIONS]:
         target = frame[PARTITIONS].to_numpy()
@@ -53,7 +58,6 @@ def cut_frame(
     starts = np.flatnonzero(np.concatenate(([True], target[1:] != target[:-1])))
     stops = np.append(starts[1:], len(target))
     ordered = frame.take(order)
-    parts = {}
     for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
         number = int(target[start])
         if keep is None or number in keep:

@@ -11,6 +11,7 @@ from cloudoffload.store import ObjectStore
 from cloudoffload.types import PartName, Ref
 from cloudoffload.wire.codecs import REFS
 from cloudoffload.wire.digest import verify
+from cloudoffload.wire.parts import EMPTY
 from cloudoffload.wire.values import Footer, unpack_footer, unpack_value
 
 _MAX_FOOTERS = 4096
@@ -41,7 +42,8 @@ class Inputs:
         parts, container = self.parts(ref)
         if ref.part is not None:
             if container == "index":
-                return self._unpack(self.span(parts[ref.part])) if ref.part in parts else []
+                row = parts.get(ref.part) or parts.get(EMPTY)
+                return self._unpack(self.span(row)) if row is not None else []
             return self._unpack(self.span(parts[ref.part]))
         values = {name: self._unpack(self.span(part)) for name, part in parts.items()}
         if container == "dict":

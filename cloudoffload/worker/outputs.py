@@ -10,6 +10,7 @@ from cloudoffload.store import ObjectStore
 from cloudoffload.types import Assignment, Emit, PartName, Ref
 from cloudoffload.wire.codecs import encode_pickle, encode_refs, encode_result, type_name
 from cloudoffload.wire.envelope import Order
+from cloudoffload.wire.parts import EMPTY
 from cloudoffload.wire.values import Packed, pack_parts, pack_value
 from cloudoffload.worker.inputs import Inputs
 
@@ -49,7 +50,8 @@ class Outputs:
         for source in unit.inputs:
             parts, _ = inputs.parts(source)
             for name, ref in parts.items():
-                rows.setdefault(name, []).append(ref)
+                if name != EMPTY or name not in rows:  # one of them will do
+                    rows.setdefault(name, []).append(ref)
         packed = pack_parts([(n, encode_refs(refs)) for n, refs in rows.items()], "index", self._store.algorithm)
         return self._place(unit, packed, rows, parted=True)
 

@@ -11,16 +11,26 @@ from pathlib import Path
 
 import pytest
 
-from cloudoffload.demo.questions import QUESTIONS
+from cloudoffload.demo.catalogue import QUESTIONS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
+WRONG_TWIN = """
+import sys
+from dataclasses import replace
+from cloudoffload.demo import __main__ as demo
+words = next(question for question in demo.QUESTIONS if question.name == "words")
+demo.QUESTIONS = (replace(words, twin=lambda airports: [("airport", len(airports))]),)
+sys.exit(demo.main(["--quick"]))
+"""
+
+
+def start(folder: Path, *command: str) -> subprocess.Popen[str]:
     root = Path(__file__).resolve().parents[2]
     paths = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
     return subprocess.Popen(
-        [sys.executable, "-m", "cloudoffload.demo", "--quick", "--output", "charts"],
+        [sys.executable, *(command or ("-m", "cloudoffload.demo", "--quick", "--output", "charts"))],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": paths},
         stdout=subprocess.PIPE,
@@ -56,3 +66,12 @@ def test_ctrl_c_ends_the_demo_and_says_what_was_spent(tmp_path: Path) -> None:
     assert demo.returncode == 130, shown + errors
     assert re.search(r"stopped; \$\d+\.\d+ \(emulated\) were spent", shown)
     assert "Traceback" not in shown + errors
+
+
+def test_another_answer_than_pandas_ends_the_demo(tmp_path: Path) -> None:
+    """Nothing is called equal that is not: the exit code is 1, and what differs is shown."""
+    demo = start(tmp_path, "-c", WRONG_TWIN)
+    shown, errors = demo.communicate()
+    assert demo.returncode == 1, shown + errors
+    assert "equal to pandas" not in shown
+    assert "Which words name airports? Dask and pandas disagree" in shown

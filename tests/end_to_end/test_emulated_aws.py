@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +43,16 @@ def aws() -> Iterator[EmulatedAws]:
     cloud.stop()
 
 
+@cache
+def client(aws: EmulatedAws) -> Any:
+    """Plain boto3, which tries once: one invocation here is one invocation there."""
+    config = Config(retries={"total_max_attempts": 1})
+    return aws.boto3_session().client("lambda", endpoint_url=aws.lambda_url, config=config)
+
+
 def invoke(aws: EmulatedAws, **event: Any) -> tuple[Any, str, Report]:
     """Invoke by plain boto3: what the function answered, FunctionError, and the REPORT line."""
-    config = Config(retries={"total_max_attempts": 1})
-    client = aws.boto3_session().client("lambda", endpoint_url=aws.lambda_url, config=config)
-    response = client.invoke(FunctionName=aws.function, Payload=json.dumps(event), LogType="Tail")
+    response = client(aws).invoke(FunctionName=aws.function, Payload=json.dumps(event), LogType="Tail")
     report = parse_report(base64.b64decode(response["LogResult"]))
     assert report is not None
     return json.loads(response["Payload"].read()), response.get("FunctionError", ""), report
@@ -62,7 +69,8 @@ def until_lines(mark: Path, count: int) -> list[str]:
 
 def test_an_environment_is_reused_and_only_its_start_is_charged_once() -> None:
     """The first invocation starts a process and pays for that; the next ones find it warm."""
-    with EmulatedAws(public_keys={}, handler="function.handler", task_root=CODE) as cloud:
+    code = Path(os.path.relpath(CODE))  # a folder may be named from where the user stands
+    with EmulatedAws(public_keys={}, handler="function.handler", task_root=code) as cloud:
         first, _, cold = invoke(cloud)
         second, _, warm = invoke(cloud)
     assert (first["served"], second["served"]) == (1, 2)
@@ -83,8 +91,7 @@ def test_billed_milliseconds_are_whole(aws: EmulatedAws) -> None:
 def test_the_log_tail_holds_what_the_function_printed(aws: EmulatedAws) -> None:
     """Only the output of this invocation, between START and END; the process's log keeps it for diagnosis."""
     invoke(aws)
-    client = aws.boto3_session().client("lambda", endpoint_url=aws.lambda_url)
-    response = client.invoke(FunctionName=aws.function, Payload=b"{}", LogType="Tail")
+    response = client(aws).invoke(FunctionName=aws.function, Payload=b"{}", LogType="Tail")
     number = json.loads(response["Payload"].read())["served"]
     log = base64.b64decode(response["LogResult"]).decode()
     assert log.startswith("START RequestId: ")
@@ -119,7 +126,7 @@ def test_an_exception_of_the_function(aws: EmulatedAws) -> None:
 def test_a_broken_package_fails_with_the_runtimes_reason() -> None:
     """A handler that can't be imported fails each invocation, and says which module is missing."""
     with EmulatedAws(public_keys={}, handler="broken.handler", task_root=CODE) as cloud:
-        for answer, error, _ in (invoke(cloud), invoke(cloud)):
+        for answer, error, _ in [invoke(cloud) for _ in range(6)]:
             assert (error, answer["errorType"]) == ("Unhandled", "Runtime.ImportModuleError")
             assert "a_package_that_is_not_there" in answer["errorMessage"]
 
@@ -194,15 +201,13 @@ def test_a_response_over_6_mb_is_refused(aws: EmulatedAws) -> None:
 def test_a_function_answers_to_its_arn(aws: EmulatedAws) -> None:
     """Amazon's long name of the function works like the short one."""
     seen, _, _ = invoke(aws)
-    client = aws.boto3_session().client("lambda", endpoint_url=aws.lambda_url)
-    assert "FunctionError" not in client.invoke(FunctionName=seen["arn"], Payload=b"{}")
+    assert "FunctionError" not in client(aws).invoke(FunctionName=seen["arn"], Payload=b"{}")
 
 
 def test_only_synchronous_invocations_are_emulated(aws: EmulatedAws) -> None:
     """What is not emulated is refused, never taken for done."""
-    client = aws.boto3_session().client("lambda", endpoint_url=aws.lambda_url)
     with pytest.raises(ClientError, match="InvalidParameterValueException"):
-        client.invoke(FunctionName=aws.function, InvocationType="Event", Payload=b"{}")
+        client(aws).invoke(FunctionName=aws.function, InvocationType="Event", Payload=b"{}")
 
 
 def test_the_bucket_is_there_for_any_client(aws: EmulatedAws, monkeypatch: pytest.MonkeyPatch) -> None:

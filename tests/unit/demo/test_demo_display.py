@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,10 +13,11 @@ import pytest
 from rich.console import Console
 
 from cloudoffload.demo import chart, display
-from cloudoffload.demo.progress import Watch, dollars, progress_line, size
-from cloudoffload.demo.questions import QUESTIONS
+from cloudoffload.demo.catalogue import QUESTIONS
+from cloudoffload.demo.progress import Watch, progress_line, size
 from cloudoffload.engine.events import Event, EventKind, Events, Totals
-from cloudoffload.types import Estimate, Plan, Unit
+from cloudoffload.ledger.report import Report
+from cloudoffload.types import Charge, Estimate, Plan, Resources, Unit
 
 
 @pytest.fixture
@@ -34,12 +36,12 @@ NOW = Totals(units_total=30, units_done=15, calls=6, usd=Decimal("0.0015"), byte
 
 def test_a_line_tells_of_this_question_only() -> None:
     """What earlier questions did in the same session is not counted again."""
-    assert progress_line(BEFORE, NOW) == "5/20 units · 2 calls · $0.000500 · 20.0 MB processed · 10.0 MB/s"
+    assert progress_line(BEFORE, NOW) == "5/20 units · 2 calls · $0.0005 · 20.0 MB through the store · 10.0 MB/s"
 
 
 def test_no_time_has_no_speed() -> None:
     """Before the first event there is nothing to divide by."""
-    assert progress_line(BEFORE, BEFORE) == "0/0 units · 0 calls · $0.000000 · 0 B processed"
+    assert progress_line(BEFORE, BEFORE) == "0/0 units · 0 calls · $0.00 · 0 B through the store"
 
 
 @pytest.mark.parametrize(
@@ -50,11 +52,6 @@ def test_sizes_are_readable(nbytes: float, text: str) -> None:
     assert size(nbytes) == text
 
 
-def test_dollars_show_fractions_of_a_cent() -> None:
-    """A question costs far less than a cent: six decimals, no exponent."""
-    assert dollars(Decimal("1E-6")) == "$0.000001"
-
-
 def publish(events: Events, totals: Totals) -> None:
     events.publish(Event(EventKind.CALL_ENDED, 1, totals))
 
@@ -63,10 +60,20 @@ def test_a_file_gets_one_line_at_the_end(console: Console) -> None:
     """Without a terminal nothing moves: the line comes once, and no control character."""
     events = Events()
     with Watch(events, console, BEFORE) as watch:
+        publish(events, BEFORE)
         publish(events, NOW)
         assert shown(console) == ""
     assert watch.totals == NOW
     assert shown(console) == f"  done: {progress_line(BEFORE, NOW)}\n"
+
+
+def test_time_before_the_question_slows_nothing(console: Console) -> None:
+    """Seconds count from a question's first event: what was done between two questions is not part of either."""
+    events = Events()
+    with Watch(events, console, replace(BEFORE, seconds=0.0)):
+        publish(events, BEFORE)
+        publish(events, NOW)
+    assert "10.0 MB/s" in shown(console)
 
 
 def test_a_terminal_sees_the_line_move() -> None:
@@ -100,7 +107,8 @@ def test_plan_and_estimate_are_said_before(console: Console) -> None:
     display.plan_and_estimate(console, Plan(units, b"", (), ()), estimate)
     assert shown(console) == (
         "  plan: 3 units (2 read-parquet, 1 sum); 2 on aws, 1 on local\n"
-        "  estimate: $0.001000 to $0.002000, about 1.2 s, 2 calls, 2.0 MB in, 3.0 kB out\n"
+        "  estimate: $0.001 to $0.002, about 1.2 s, 2 calls, 2.0 MB in and 3.0 kB out "
+        "through the store\n"
     )
 
 
@@ -125,7 +133,7 @@ def test_cells_are_text_not_markup(console: Console) -> None:
 def test_bars_are_as_long_as_their_values(console: Console) -> None:
     """The longest value has the full width; negative bars look different."""
     display.bars(console, pd.Series({"A": 10.0, "B": -5.0}), "minutes", width=20)
-    _, a, b = (line.split() for line in shown(console).splitlines())
+    a, b = (line.split() for line in shown(console).splitlines()[-2:])
     assert a == ["A", "10.0", "█" * 20]
     assert b == ["B", "-5.0", "░" * 10]
 
@@ -134,14 +142,36 @@ def test_the_proof_names_who_worked_and_what_passed_through(console: Console) ->
     """Units, calls and dollars of each provider, and bytes through the client beside bytes processed."""
     stats = {
         "client_bytes_in": 1_000,
-        "client_bytes_out": 2_000,
+        "client_bytes_out": 2_500,
+        "bytes_processed": 3_000,
         "providers": {"aws": {"units": 1234, "calls": 56, "usd": Decimal("0.01")}},
     }
-    display.proof(console, stats, processed=7_000_000, data_out=8_000_000)
+    display.proof(console, stats, parquet=7_000_000, written=8_000_000)
     text = " ".join(shown(console).split())
-    assert "aws ran 1,234 units in 56 calls for $0.010000" in text
-    assert "processed 7.0 MB; 1.0 kB came into this process for that and 2.0 kB left it" in text
-    assert "8.0 MB of data into S3" in text
+    assert "aws ran 1,234 units in 56 calls for $0.01" in text
+    assert "from S3, 7.0 MB of Parquet, and exchanged 3.0 kB through the store" in text
+    assert "through this process went 3.5 kB: 1.0 kB in, 2.5 kB out" in text
+    assert "written the 8.0 MB of data into S3" in text
+
+
+def test_the_bill_is_the_sessions_own_report(console: Console) -> None:
+    """Each report is shown as it describes itself, brackets of its names included."""
+    charge = Charge("c", "aws", "2026", Resources(seconds=2.0), {"compute": Decimal("0.5")}, 3, True)
+    report = Report((charge,), "tag")
+    display.bill(console, report, report.by("provider"))
+    assert str(report) in shown(console)
+    assert str(report.by("provider")) in shown(console)
+
+
+@pytest.mark.parametrize(
+    ("name", "of"), [("carriers", "asked of 1,000 flights (2.0 MB of Parquet); "), ("words", "asked of airports; ")]
+)
+def test_a_question_says_what_it_is_asked_of(console: Console, name: str, of: str) -> None:
+    """Number, question, rows and bytes, and where its code is to be read."""
+    question = next(question for question in QUESTIONS if question.name == name)
+    display.question_header(console, 3, question, 1_000, 2_000_000)
+    assert f"3. {question.title}" in shown(console)
+    assert of + f"its code: cloudoffload.demo.questions.{question.ask.__name__}" in shown(console)
 
 
 CARRIERS = pd.DataFrame({"name": ["A", "A", "B"], "flights": [10, 30, 5], "arrival": [0.0, 8.0, 7.0]})

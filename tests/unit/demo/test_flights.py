@@ -57,6 +57,8 @@ def test_months_hold_all_flights_of_the_month(few: dict[str, pa.Table], tmp_path
     assert sum(map(len, parts)) == written.rows == len(few["flights"])
     assert written.objects == 12 + 4
     assert written.nbytes == sum(path.stat().st_size for path in tmp_path.rglob("*.parquet"))
+    footers = [pq.read_metadata(path).row_group(0) for path in (tmp_path / "flights").iterdir()]
+    assert written.columns["year"] == sum(footer.column(0).total_compressed_size for footer in footers)
 
 
 @pytest.mark.parametrize("copies", [1, flights.COPIES_PER_OBJECT, 2 * flights.COPIES_PER_OBJECT + 1])
@@ -65,6 +67,8 @@ def test_flights_are_repeated_exactly(few: dict[str, pa.Table], tmp_path: Path, 
     written = flights.write(few, tmp_path.as_uri(), copies)
     read = pa.concat_tables(pq.read_table(path) for path in (tmp_path / "flights").iterdir()).to_pandas()
     assert len(read) == written.rows == copies * len(few["flights"])
+    assert set(written.columns) == set(read.columns)
+    assert 0 < sum(written.columns.values()) < written.nbytes
     assert set(read.value_counts(["month", "day", "sched_dep_time", "carrier", "flight", "origin"])) == {copies}
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from cloudoffload.demo import compare, flights, questions
-from cloudoffload.demo.questions import QUESTIONS, Question
+from cloudoffload.demo.catalogue import QUESTIONS, Question
 
 
 @pytest.fixture(scope="module")

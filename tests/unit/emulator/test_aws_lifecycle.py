@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -41,10 +42,11 @@ def invoke(**event):
 """
 
 
-def program(folder: Path, rest: str) -> subprocess.Popen[str]:
+@contextmanager
+def program(folder: Path, rest: str) -> Iterator[subprocess.Popen[str]]:
     """A user's program in its own process group, as a terminal would start it; its scratch lies in ``folder``."""
     (folder / "function.py").write_text(HANDLER)
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM + rest, str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -52,6 +54,11 @@ def program(folder: Path, rest: str) -> subprocess.Popen[str]:
         start_new_session=True,
         env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT), "TMPDIR": str(folder)},
     )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def line_of(process: subprocess.Popen[str]) -> str:
@@ -114,9 +121,8 @@ def test_functions_end_with_their_front(tmp_path: Path) -> None:
         (function,) = (each for each in started if "awslambdaric" in each.cmdline())
         (sleeper,) = (each for each in started if each.name() == "sleep")
         front.kill()
-        assert until(lambda: gone(function))
         sleeper.kill()  # what a function started is its own to end, or its front's
-        process.kill()
+        assert until(lambda: gone(function))
 
 
 def test_a_forked_process_does_not_keep_it_alive(tmp_path: Path) -> None:

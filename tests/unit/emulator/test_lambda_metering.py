@@ -71,7 +71,8 @@ def test_pages_shared_with_a_file_do_not_count(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x" * (64 << 20))
     reader = """
 import mmap
-mapped = mmap.mmap(open("file").fileno(), 0, prot=mmap.PROT_READ)
+file = open("file", "rb")
+mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
 sum(mapped[::4096])
 print("read", flush=True)
 input()

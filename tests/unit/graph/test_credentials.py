@@ -180,7 +180,7 @@ def test_obstore_that_read_the_environment() -> None:
 
 HIDING_PLACES: dict[str, Callable[[], GraphNode]] = {
     "keyword": lambda: Task("k", pd.read_csv, "s3://b/x", storage_options=OPTIONS),
-    "keyword node": lambda: Task("k", pd.read_csv, "s3://b/x", storage_options=DataNode(None, OPTIONS)),
+    "keyword node": lambda: Task("k", pd.read_csv, "s3://b/x", storage_options=DataNode(None, {"token": SECRET})),
     "partial": lambda: Task("k", functools.partial(pd.read_csv, storage_options=OPTIONS)),
     "closure": lambda: Task("k", closing_over({"token": SECRET})),
     "attribute": lambda: Task("k", len, Reader(s3_by_arrow())),

@@ -16,6 +16,7 @@ import dask
 import dask.array as da
 import dask.bag as db
 import dask.dataframe as dd
+import distributed  # noqa: F401 - its settings must be there before the first test
 import fsspec
 import numpy as np
 import pandas as pd

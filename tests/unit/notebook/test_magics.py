@@ -57,7 +57,7 @@ def test_the_cell_computes_through_a_session_and_its_value_is_shown(
     result = notebook.run_cell("%%offload\nanswer = total.compute()\nanswer + 1")
     result.raise_error()
     assert (result.result, notebook.user_ns["answer"]) == (7, 6)
-    assert "cloudoffload ✓ done: spent 0.00 of 1.00 USD · units" in capsys.readouterr().out
+    assert "cloudoffload ✓ done: spent $0.00 of $1.00 · units" in capsys.readouterr().out
     assert dask.config.get("scheduler", None) == before
 
 
@@ -65,7 +65,7 @@ def test_work_is_counted(notebook: Any, capsys: pytest.CaptureFixture[str]) -> N
     """The final figures count the units that ran, all of them, and where."""
     notebook.run_cell("%%offload --budget none\nanswer = total.compute()").raise_error()
     shown = capsys.readouterr().out
-    assert "spent 0.00 USD · units 0 of 0" not in shown
+    assert "spent $0.00 · units 0 of 0" not in shown
     assert "  local: " in shown
 
 
@@ -115,14 +115,15 @@ def test_a_dry_run_without_a_computation_is_a_plain_cell(notebook: Any) -> None:
     assert notebook.run_cell("%%offload --dry-run\n20 + 2").result == 22
 
 
-def test_the_line_magic_knows_status_and_off(notebook: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_line_magic_tells_about_kept_sessions_only(notebook: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Without emulated clouds nothing is kept; another word shows the usage."""
     notebook.run_line_magic("offload", "status")
     notebook.run_line_magic("offload", "off")
-    notebook.run_cell("%offload on")
+    notebook.run_line_magic("offload", "report layer")
+    notebook.run_cell("%offload report cents")
     captured = capsys.readouterr()
     assert captured.out.splitlines()[:2] == [
         "cloudoffload: no emulated cloud is kept running.",
         "cloudoffload: 0 kept sessions closed.",
     ]
-    assert "%offload status | off" in captured.err
+    assert "%offload status | report [provider | layer | tag | day] | off" in captured.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from cloudoffload.engine.events import Event, EventKind, ProviderTotals, Totals
 from cloudoffload.notebook.panel import INSTALL_HINT, Heading, TextFace, bundle, face_for, live, view
 from cloudoffload.notebook.state import PanelState, Snapshot, Status
+from cloudoffload.notebook.static import OTHER
 
 TOTALS = Totals(
     units_total=8,
@@ -112,10 +114,11 @@ def test_a_face_that_breaks_does_not_disturb_the_cell(caplog: pytest.LogCaptureF
 
 def test_the_view_is_formatted_plain_data() -> None:
     """The script that draws it does no arithmetic: figures, calls in flight, rate, shares of the calls."""
-    shown = view(Snapshot(TOTALS, bytes_per_second=2_340_000.0), HEADING)
+    totals = replace(TOTALS, usd=Decimal("0.0133"))
+    shown = view(Snapshot(totals, bytes_per_second=2_340_000.0), HEADING)
     assert (shown["status"], shown["fraction"]) == ("running", 0.25)
     assert dict(shown["figures"]) == {
-        "spent": "0.0123 of 0.50 USD",
+        "spent": "$0.0133 of $0.50",
         "units": "2 of 8",
         "calls": "4",
         "processed": "0 B",
@@ -123,7 +126,11 @@ def test_the_view_is_formatted_plain_data() -> None:
         "calls in flight": "3",
         "MB/s": "2.3",
     }
-    assert shown["providers"] == [("aws", "1", "3", "0.0123", 75), ("local", "1", "1", "0.00", 25)]
+    assert shown["providers"] == [
+        ("aws", "1", "3", "$0.0123", 75),
+        ("local", "1", "1", "$0.00", 25),
+        (OTHER, "", "", "$0.001", None),
+    ]
 
 
 def test_the_view_of_an_idle_cell_is_whole() -> None:
@@ -148,10 +155,10 @@ def test_without_a_frontend_progress_is_text(shell: Any, capsys: pytest.CaptureF
     face.close(Snapshot(TOTALS, status=Status.DONE))
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [
-        "cloudoffload: 2 of 8 units, 3 calls in flight, spent 0.01 of 0.50 USD, 1.0 MB/s",
-        "cloudoffload: 4 of 8 units, 3 calls in flight, spent 0.01 of 0.50 USD, 1.0 MB/s",
+        "cloudoffload: 2 of 8 units, 3 calls in flight, spent $0.01 of $0.50, 1.0 MB/s",
+        "cloudoffload: 4 of 8 units, 3 calls in flight, spent $0.01 of $0.50, 1.0 MB/s",
     ]
-    assert lines[2].startswith("cloudoffload ✓ done: spent 0.0123 of 0.50 USD")
+    assert lines[2].startswith("cloudoffload ✓ done: spent $0.0123 of $0.50")
 
 
 def test_a_missing_library_is_named_with_the_way_to_get_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from html.parser import HTMLParser
 
@@ -10,7 +11,7 @@ import pytest
 from cloudoffload.engine.events import ProviderTotals, Totals
 from cloudoffload.notebook.state import Status
 from cloudoffload.notebook.static import (
-    amount,
+    OTHER,
     render,
     render_estimate,
     render_estimate_text,
@@ -68,24 +69,6 @@ class Reader(HTMLParser):
 
 
 @pytest.mark.parametrize(
-    ("usd", "text"),
-    [
-        ("0", "0.00"),
-        ("0.5", "0.50"),
-        ("0.0123", "0.0123"),
-        ("0.012345", "0.0123"),
-        ("12.3456", "12.3456"),
-        ("3", "3.00"),
-        ("0.0000042166", "0.0000042"),
-        ("0.00999", "0.0100"),
-    ],
-)
-def test_amounts_keep_two_digits_that_mean_something(usd: str, text: str) -> None:
-    """A cell that cost less than a cent does not read as free, and never in powers of ten."""
-    assert amount(Decimal(usd)) == text
-
-
-@pytest.mark.parametrize(
     ("nbytes", "text"),
     [(0, "0 B"), (999, "999 B"), (1_500, "1.5 kB"), (25e6, "25.0 MB"), (3e9, "3.0 GB"), (4e15, "4000.0 TB")],
 )
@@ -97,14 +80,29 @@ def test_sizes_are_in_powers_of_a_thousand(nbytes: float, text: str) -> None:
 def test_html_holds_every_figure_and_the_work_of_each_provider() -> None:
     """Dollars of the budget, units, calls with retries, bytes, seconds; providers from the busiest on."""
     texts = Reader(render(TOTALS, budget=Decimal("0.50"), status=Status.DONE)).texts
-    for figure in ("0.0123 of 0.50 USD", "39 of 40", "17, 2 retried", "25.0 MB", "12.3"):
+    for figure in ("$0.0123 of $0.50", "39 of 40", "17, 2 retried", "25.0 MB", "12.3"):
         assert figure in texts
-    assert texts[texts.index("aws") :] == ["aws", "30", "12", "0.0123", "local", "9", "5", "0.00"]
+    assert texts[texts.index("aws") :] == ["aws", "30", "12", "$0.0123", "local", "9", "5", "$0.00"]
+
+
+def test_the_rows_add_up_to_what_was_spent() -> None:
+    """Dollars that no call with an outcome accounts for have a row of their own."""
+    totals = replace(TOTALS, usd=Decimal("0.0150"))
+    assert Reader(render(totals, budget=None, status=Status.DONE)).texts[-2:] == [OTHER, "$0.0027"]
+    assert render_text(totals, budget=None, status=Status.DONE).splitlines()[-1] == f"  {OTHER}: $0.0027"
 
 
 def test_html_without_a_budget_names_no_limit() -> None:
     """None means no limit: dollars stand alone."""
-    assert "0.0123 USD" in Reader(render(TOTALS, budget=None, status=Status.DONE)).texts
+    assert "$0.0123" in Reader(render(TOTALS, budget=None, status=Status.DONE)).texts
+
+
+def test_a_session_that_has_spent_before_shows_both_sums() -> None:
+    """The budget is the session's: next to the cell's dollars stands what counts against it."""
+    earlier = Decimal("0.20")
+    texts = Reader(render(TOTALS, budget=Decimal("0.50"), earlier=earlier, status=Status.DONE)).texts
+    assert "$0.0123 of $0.50, $0.212 with earlier cells" in texts
+    assert "$0.212 with earlier cells" in render_text(TOTALS, budget=None, earlier=earlier, status=Status.DONE)
 
 
 def test_html_needs_nothing_but_itself() -> None:
@@ -118,7 +116,7 @@ def test_html_needs_nothing_but_itself() -> None:
 def test_html_speaks_to_screen_readers() -> None:
     """One label says how the cell ended and every figure."""
     reader = Reader(render(Totals(), budget=Decimal(1), title="sums", status=Status.FAILED))
-    assert reader.labels == ["sums: failed, spent 0.00 of 1.00 USD, units 0 of 0, calls 0, processed 0 B, seconds 0.0"]
+    assert reader.labels == ["sums: failed, spent $0.00 of $1.00, units 0 of 0, calls 0, processed 0 B, seconds 0.0"]
 
 
 @pytest.mark.parametrize("status", list(Status))
@@ -142,12 +140,12 @@ def test_names_and_messages_cannot_become_html() -> None:
 def test_text_holds_the_same_figures() -> None:
     """One line for the cell, one for why, one for each provider."""
     text = render_text(TOTALS, budget=Decimal("0.50"), title="sums", status=Status.FAILED, message="ValueError: boom")
-    figures = "spent 0.0123 of 0.50 USD · units 39 of 40 · calls 17, 2 retried · processed 25.0 MB · seconds 12.3"
+    figures = "spent $0.0123 of $0.50 · units 39 of 40 · calls 17, 2 retried · processed 25.0 MB · seconds 12.3"
     assert text.splitlines() == [
         f"sums ✗ failed: {figures}",
         "  ValueError: boom",
-        "  aws: 30 units in 12 calls, 0.0123 USD",
-        "  local: 9 units in 5 calls, 0.00 USD",
+        "  aws: 30 units in 12 calls, $0.0123",
+        "  local: 9 units in 5 calls, $0.00",
     ]
 
 
@@ -155,7 +153,7 @@ def test_an_estimate_is_a_table_of_its_figures_and_says_that_nothing_ran() -> No
     """Dollars from low to high, seconds, calls, units, bytes and the clouds."""
     texts = Reader(render_estimate(ESTIMATE)).texts
     assert "≈ estimated, not run" in texts
-    for figure in ("0.0010 to 0.02 USD", "about 8.0", "12", "40", "2.5 MB", "900 B", "units on aws", "39"):
+    for figure in ("$0.001 to $0.02", "about 8.0", "12", "40", "2.5 MB", "900 B", "units on aws", "39"):
         assert figure in texts
 
 
@@ -164,7 +162,7 @@ def test_an_estimate_as_text_has_one_line_for_each_figure() -> None:
     lines = render_estimate_text(ESTIMATE, title="sums").splitlines()
     assert lines[0] == "sums ≈ estimated, not run"
     assert [line.split() for line in lines[1:3]] == [
-        ["cost", "0.0010", "to", "0.02", "USD"],
+        ["cost", "$0.001", "to", "$0.02"],
         ["seconds", "about", "8.0"],
     ]
     assert lines[-1].split() == ["units", "on", "local", "1"]
