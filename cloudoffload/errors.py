@@ -80,10 +80,13 @@ class ProviderError(CloudoffloadError):
         The same call may succeed when it is sent again.
     billed : bool
         The attempt costs money although it has no outcome.
+    billed_seconds : float or None
+        How long it is billed for, seconds, where the cloud said so; otherwise its worst case must be assumed.
     """
 
     retryable = True
     billed = False
+    billed_seconds: float | None = None
 
     def __init__(self, message: str, *, retryable: bool | None = None, billed: bool | None = None) -> None:
         super().__init__(message)

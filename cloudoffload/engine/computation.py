@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from queue import Empty, SimpleQueue
 
@@ -305,8 +306,10 @@ class Computation:
         services = self._services
         call_id = services.call_id(self._number, draft)
         if isinstance(error, ProviderError) and error.billed:
-            worst = services.worst_case(draft)
-            services.ledger.settle(call_id, worst, ok=False, units=len(draft.units))
+            used = services.worst_case(draft)
+            if error.billed_seconds is not None:
+                used = replace(used, seconds=error.billed_seconds)
+            services.ledger.settle(call_id, used, ok=False, units=len(draft.units))
         elif isinstance(error, Cancelled) and not services.clouds.lanes[draft.provider].is_free:
             services.ledger.abandon(call_id)
         else:

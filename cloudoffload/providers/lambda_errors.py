@@ -88,6 +88,13 @@ def from_function(payload: bytes, report: Report | None, function: str) -> Provi
     function : str
         Name of the function, for the message.
     """
+    error = _of_function(payload, report, function)
+    if report is not None and error.billed:
+        error.billed_seconds = report.billed_seconds
+    return error
+
+
+def _of_function(payload: bytes, report: Report | None, function: str) -> ProviderError:
     kind, message = _error_of(payload)
     said = f"function {function!r}: {message}"
     if kind == "Sandbox.Timedout" or "Task timed out after" in message:
