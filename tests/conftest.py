@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator
 
 import dask.config
+import distributed  # noqa: F401 - registers its defaults now; done inside a test, they would be put back to nothing
 import pytest
 
 

@@ -52,6 +52,8 @@ def is_small(value: Any) -> bool:
         return len(value) <= SMALL
     if kind in (list, tuple, set, frozenset, dict) and not value:
         return True
+    if hasattr(value, "dtypes") and not len(value):
+        return True  # the ``meta`` of a frame: nearly every task of a dataframe carries one
     nbytes = getattr(value, "nbytes", None)
     if type(nbytes) is int and nbytes > SMALL:
         return False
