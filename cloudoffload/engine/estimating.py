@@ -8,25 +8,40 @@ from cloudoffload.ledger.estimate import Learned, Work, estimate
 from cloudoffload.types import Estimate, Plan, Unit
 
 
-def estimate_plan(services: Services, plan: Plan) -> Estimate:
-    """Dollars, seconds and bytes of a plan, before anything is spent."""
+def estimate_plan(services: Services, plan: Plan, bytes_read: int) -> Estimate:
+    """Dollars, seconds and bytes of a plan, before anything is spent.
+
+    Parameters
+    ----------
+    services : Services
+        Of the session.
+    plan : Plan
+        What would run.
+    bytes_read : int
+        What its units read from files, bytes; taken to be spread evenly over those that have no inputs.
+    """
     groups: dict[tuple[str, str], list[Unit]] = {}
     for unit in plan.units:
         groups.setdefault((unit.prefix, services.decide(unit).provider), []).append(unit)
     sizes = [plan.known[i].nbytes if i in plan.known else nbytes_of(value) for i, value in enumerate(plan.data)]
-    return estimate(_work(services, plan, sizes, prefix, name, units) for (prefix, name), units in groups.items())
+    leaves = sum(not unit.inputs for unit in plan.units)
+    each = bytes_read // leaves if leaves else 0
+    return estimate(_work(services, plan, sizes, each, prefix, name, units) for (prefix, name), units in groups.items())
 
 
-def _work(services: Services, plan: Plan, sizes: list[int], prefix: str, name: str, units: list[Unit]) -> Work:
+def _work(
+    services: Services, plan: Plan, sizes: list[int], each: int, prefix: str, name: str, units: list[Unit]
+) -> Work:
     lane = services.clouds.lanes[name]
     record = services.learned.get(prefix, name)
     total = len(plan.units)
+    stored = sum(sizes[edge.source - total] for unit in units for edge in unit.inputs if edge.source >= total)
     return Work(
         prefix=prefix,
         card=lane.card,
         memory_mb=lane.memory_mb,
         units=len(units),
         inputs=sum(len(unit.inputs) for unit in units),
-        input_bytes=sum(sizes[edge.source - total] for unit in units for edge in unit.inputs if edge.source >= total),
+        input_bytes=stored + each * sum(not unit.inputs for unit in units),
         learned=None if record is None else Learned(record.mean, record.longest),
     )

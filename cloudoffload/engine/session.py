@@ -31,10 +31,11 @@ from cloudoffload.engine.services import Services
 from cloudoffload.engine.storing import Metered, fetch, in_parallel
 from cloudoffload.errors import PlanError, SessionClosed, SettingsError
 from cloudoffload.graph import remote
-from cloudoffload.graph.annotations import dropped, of_tasks, with_stated
+from cloudoffload.graph.annotations import dropped, has_prefix, of_tasks, with_stated
 from cloudoffload.graph.expression import materialize
 from cloudoffload.graph.planner import make_plan
 from cloudoffload.graph.planning_work import is_planning_work
+from cloudoffload.graph.reading import parquet_bytes
 from cloudoffload.interfaces import Provider
 from cloudoffload.ledger.ledger import Ledger
 from cloudoffload.ledger.report import Report
@@ -188,7 +189,7 @@ class Session:
 
     def estimate_graph(self, dsk: Any, keys: Any) -> Estimate:
         """:meth:`estimate` for what Dask hands a scheduler."""
-        return estimate_plan(self._open(), self._plan(dsk, *materialize(dsk, keys), {}))
+        return estimate_plan(self._open(), self._plan(dsk, *materialize(dsk, keys), {}), parquet_bytes(dsk))
 
     def explain(self, key: str) -> Decision:
         """Where a unit of an earlier plan would go now, with every quote and refusal.
@@ -203,10 +204,9 @@ class Session:
         PlanError
             No plan of this session has such a task.
         """
-        wanted = str(key).replace("_", "-")
         for plan in reversed(self._plans):
             for unit in plan.units:
-                if str(unit.key) == str(key) or unit.prefix.replace("_", "-").startswith(wanted):
+                if str(unit.key) == str(key) or has_prefix(unit.prefix, str(key)):
                     return self._open().decide(unit)
         known = sorted({unit.prefix for plan in self._plans for unit in plan.units})
         raise PlanError(f"no task {key!r} was planned in this session; there were: {', '.join(known) or 'none'}")

@@ -20,6 +20,15 @@ def with_stated(base: Requirements, stated: Mapping[str, Any]) -> Requirements:
     return replace(base, **known) if known else base
 
 
+def has_prefix(name: str, prefix: str) -> bool:
+    """Whether a name begins with a prefix as people write it: ``read-parquet`` means ``readparquetpyarrowfs``."""
+    return _bare(name).startswith(_bare(prefix))
+
+
+def _bare(name: str) -> str:
+    return name.replace("-", "").replace("_", "").lower()
+
+
 def of_tasks(graph: Any) -> dict[Key, dict[str, Any]]:
     """What is annotated on single tasks and survived optimization: ``delayed`` keeps annotations."""
     if not (isinstance(graph, Expr) and _annotated(graph)):

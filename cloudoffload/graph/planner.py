@@ -13,7 +13,7 @@ from dask.utils import key_split
 
 from cloudoffload.errors import UnpicklableGraph
 from cloudoffload.graph import remote, shuffle
-from cloudoffload.graph.annotations import FIELDS, with_stated
+from cloudoffload.graph.annotations import FIELDS, has_prefix, with_stated
 from cloudoffload.graph.credentials import refuse_credentials
 from cloudoffload.graph.fusion import Group, fuse_chains
 from cloudoffload.graph.legacy_shuffle import rewrite
@@ -101,11 +101,9 @@ class _Wishes:
         wanted = self.base
         for key in group.members:
             wanted = with_stated(wanted, self.stated.get(key, {}))
-        names = {key_split(name).replace("_", "-") for name, _ in group.nodes}
-        names |= {key_split(key).replace("_", "-") for key in group.members}
+        names = {key_split(name) for name in (*group.members, *(name for name, _ in group.nodes))}
         for prefix, rule in self.rules.items():
-            start = prefix.replace("_", "-")
-            if any(name.startswith(start) for name in names):
+            if any(has_prefix(name, prefix) for name in names):
                 wanted = with_stated(wanted, {field: getattr(rule, field) for field in FIELDS})
         return self._known.setdefault(wanted, wanted)
 

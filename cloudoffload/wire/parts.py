@@ -13,8 +13,8 @@ PARTITIONS = "_partitions"
 """Column in which Dask leaves the number of the output partition of each row."""
 
 EMPTY = "empty"
-"""Name of a part without rows, which shows what an output partition looks like that gets none. Dask's own ``meta`` would
-not do: its dtypes are guesses, and it may have rows."""
+"""Name of a part without rows, for output partitions that get none. Dask's ``meta`` would not do: its dtypes are
+guesses, and it may have rows."""
 
 
 def cut_frame(

@@ -173,6 +173,7 @@ def test_an_emulated_cloud_serves_the_next_cell_too_and_ends_with_the_kernel(ker
     (update,) = [message["content"] for message in said if message["msg_type"] == "update_display_data"]
     assert "  aws" in update["data"]["text/plain"]
     assert "with earlier cells" in update["data"]["text/plain"]
+    assert printed(kernel.run("print(dask.config.get('scheduler', None))")) == "None\n"
     assert "aws emulated" in printed(kernel.run("%offload status"))
     (report,) = [said for said in kernel.run("%offload report layer") if said["msg_type"] == "display_data"]
     assert "requests" in report["content"]["data"]["text/html"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
+import pandas as pd
 import pytest
 
 from cloudoffload.notebook.magics import load_ipython_extension
@@ -62,10 +63,11 @@ def test_the_cell_computes_through_a_session_and_its_value_is_shown(
 
 
 def test_work_is_counted(notebook: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """The final figures count the units that ran, all of them, and where."""
+    """The final figures count the units that ran and where, and name the budget that was given."""
     notebook.run_cell("%%offload --budget none\nanswer = total.compute()").raise_error()
     shown = capsys.readouterr().out
-    assert "spent $0.00 · units 0 of 0" not in shown
+    assert "spent $0.00 · units" in shown
+    assert "units 0 of 0" not in shown
     assert "  local: " in shown
 
 
@@ -108,6 +110,19 @@ def test_a_dry_run_estimates_the_first_computation_and_runs_nothing(
     assert "cloudoffload ≈ estimated, not run" in shown
     assert "units on local" in shown
     assert "nothing was run or spent" in shown
+
+
+def test_a_dry_run_lets_dask_look_at_its_data(notebook: Any, tmp_path: Path) -> None:
+    """What Dask itself computes to plan, such as the statistics of Parquet files, is no computation of the user's."""
+    for number in range(3):
+        pd.DataFrame({"x": [number], "y": [0]}).to_parquet(tmp_path / f"{number}.parquet")
+    notebook.user_ns["folder"] = tmp_path
+    notebook.run_cell("import dask.dataframe as dd\nframe = dd.read_parquet(folder, filesystem='arrow')").raise_error()
+    notebook.run_cell(
+        "%%offload --dry-run\nplanned = frame[['x']].optimize()\nplanned.compute()\nlate = 1"
+    ).raise_error()
+    assert "planned" in notebook.user_ns
+    assert "late" not in notebook.user_ns
 
 
 def test_a_dry_run_without_a_computation_is_a_plain_cell(notebook: Any) -> None:
