@@ -7,38 +7,44 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from benchmarks.engines import ENGINES
 from benchmarks.measure import cpu_seconds
 from benchmarks.workloads import WORKLOADS
 
 
-def measure(workload_name: str, engine_name: str, size: int, repetitions: int) -> dict[str, object]:
-    """Run once to warm everything up, then so many times against the clock."""
-    workload = WORKLOADS[workload_name]
-    folder = workload.prepare(size) if workload.prepare else None
-    with ENGINES[engine_name]() as engine:
-        place = engine.place(folder) if folder else ""
-        workload.run(place, size)
-        walls, answers = [], []
-        traffic = engine.traffic() if engine.traffic else None
+def measure(workload: str, engine: str, size: int, repetitions: int, data: Path) -> dict[str, Any]:
+    """Run once to warm everything up, then so many times against the clock.
+
+    Returns
+    -------
+    dict
+        ``walls`` (seconds of each repetition), ``answers`` (of each repetition), ``cpu`` (CPU seconds of this process
+        and all below it, for each repetition), ``client`` (bytes in and out through the client, for each repetition, or
+        None).
+    """
+    run = WORKLOADS[workload].run
+    with ENGINES[engine]() as opened:
+        place = opened.place(data)
+        run(place, size)
+        traffic = opened.traffic()
         cpu = cpu_seconds(os.getpid())
+        walls, answers = [], []
         for _ in range(repetitions):
             started = time.perf_counter()
-            answers.append(workload.run(place, size))
+            answers.append(run(place, size))
             walls.append(time.perf_counter() - started)
         used = cpu_seconds(os.getpid()) - cpu
-        through = engine.traffic() if engine.traffic else None
+        through = [now - before for now, before in zip(opened.traffic(), traffic, strict=True)]
     return {
         "walls": walls,
-        "cpu": used / repetitions,
         "answers": answers,
-        "client": None
-        if through is None or traffic is None
-        else [(now - before) / repetitions for now, before in zip(through, traffic, strict=True)],
+        "cpu": used / repetitions,
+        "client": [nbytes / repetitions for nbytes in through] or None,
     }
 
 
 if __name__ == "__main__":
-    result = measure(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
-    Path(sys.argv[5]).write_text(json.dumps(result))
+    name, who, count, times, folder, output = sys.argv[1:]
+    Path(output).write_text(json.dumps(measure(name, who, int(count), int(times), Path(folder))))

@@ -26,8 +26,8 @@ class Engine:
     place: Callable[[Path], str] = str
     """Puts a folder of files where the workers can read them; answers where that is."""
 
-    traffic: Callable[[], tuple[int, int]] | None = None
-    """Bytes that have come in and gone out through the client so far; None when the engine doesn't say."""
+    traffic: Callable[[], tuple[int, ...]] = tuple
+    """Bytes that have come in and gone out through the client so far; empty when the engine doesn't say."""
 
 
 Opener: TypeAlias = Callable[[], AbstractContextManager[Engine]]

@@ -26,14 +26,24 @@ _LAST_WORDS = 2000
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """What every engine has to do."""
+
+    workload: str  # its name
+    size: int
+    repetitions: int  # timed runs in each process, after one that warms it up
+    data: Path = Path()  # folder of the workload's files, when it has any
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """What one engine did in one round."""
 
     engine: str
-    round: int
+    round: int  # from 1
     walls: tuple[float, ...] = ()  # seconds of each repetition
-    cpu: float = 0.0  # CPU seconds of the whole tree, for each repetition
     answers: tuple[tuple[float, ...], ...] = ()  # of each repetition
+    cpu: float = 0.0  # CPU seconds of the whole tree, for each repetition
     client: tuple[float, float] | None = None  # bytes in and out through the client, for each repetition
     memory: int = 0  # most memory of the whole tree at one moment, bytes
     files: int = 0  # most bytes of files that it kept at one moment
@@ -41,50 +51,65 @@ class Run:
     error: str = ""  # why there are no numbers
 
 
+def trial(workload: str, size: int | None = None, repetitions: int | None = None) -> Trial:
+    """A workload as it is meant, or of another size; makes its data when they are not there yet."""
+    chosen = WORKLOADS[workload]
+    size = size or chosen.size
+    return Trial(workload, size, repetitions or chosen.repetitions, chosen.prepare(size))
+
+
 def run_rounds(
-    workload: str,
-    engines: Sequence[str],
-    *,
-    rounds: int,
-    size: int,
-    repetitions: int,
-    on_run: Callable[[Run], None] = lambda run: None,
+    task: Trial, engines: Sequence[str], rounds: int, on_run: Callable[[Run], None] = lambda run: None
 ) -> list[Run]:
     """Run every engine once in each round.
 
     Parameters
     ----------
-    workload : str
-        Name of what is computed.
+    task : Trial
+        What they do.
     engines : sequence of str
-        Names of who computes it; each second round goes backwards, so that no engine is always the first.
-    rounds, size, repetitions : int
-        How often, of what size, and how many timed repetitions in each process.
+        Names of who does it; each second round goes backwards, so that no engine is always the first.
+    rounds : int
+        How many.
     on_run : callable
         Called after each run.
     """
-    prepare = WORKLOADS[workload].prepare
-    if prepare is not None:
-        prepare(size)
     runs: list[Run] = []
     for number in range(1, rounds + 1):
         for engine in engines if number % 2 else reversed(engines):
-            runs.append(run_once(workload, engine, number, size, repetitions))
+            runs.append(run_once(task, engine, number))
             on_run(runs[-1])
     return runs
 
 
-def run_once(workload: str, engine: str, number: int, size: int, repetitions: int, timeout: float = TIMEOUT) -> Run:
-    """Run one engine in a fresh process; whatever goes wrong there is said in the result."""
+def run_once(task: Trial, engine: str, number: int = 1, timeout: float = TIMEOUT) -> Run:
+    """Run one engine in a fresh process; what goes wrong there is said in the result.
+
+    Parameters
+    ----------
+    task : Trial
+        What it does.
+    engine : str
+        Its name.
+    number : int
+        Of the round.
+    timeout : float
+        Seconds after which it is ended.
+    """
     with tempfile.TemporaryDirectory(prefix="cloudoffload-bench-", ignore_cleanup_errors=True) as name:
-        folder, log, result = Path(name, "scratch"), Path(name, "log"), Path(name, "result.json")
-        folder.mkdir()
-        child = [sys.executable, "-m", "benchmarks.child", workload, engine, str(size), str(repetitions), str(result)]
+        scratch, log, result = Path(name, "scratch"), Path(name, "log"), Path(name, "result.json")
+        scratch.mkdir()
+        arguments = [task.workload, engine, task.size, task.repetitions, task.data, result]
         with log.open("wb") as output:
             process = subprocess.Popen(
-                child, cwd=_ROOT, env=_environment(folder), stdout=output, stderr=subprocess.STDOUT
+                [sys.executable, "-m", "benchmarks.child", *map(str, arguments)],
+                cwd=_ROOT,
+                # All files of the run lie in one folder, where they can be counted.
+                env={**os.environ, "TMPDIR": str(scratch), "DASK_TEMPORARY_DIRECTORY": str(scratch)},
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
-            with Peak(process.pid, folder) as peak:
+            with Peak(process.pid, scratch) as peak:
                 try:
                     with suppress(subprocess.TimeoutExpired):
                         process.wait(timeout)
@@ -92,28 +117,18 @@ def run_once(workload: str, engine: str, number: int, size: int, repetitions: in
                     kill_tree(process.pid)
                     process.wait()
         if not result.exists():
-            return Run(engine, number, error=f"exit status {process.returncode}: {_last_words(log)}")
+            last_words = log.read_text(errors="replace")[-_LAST_WORDS:].strip()
+            return Run(engine, number, error=f"no result, exit status {process.returncode}; {last_words}")
         found = json.loads(result.read_text())
-        return Run(
-            engine,
-            number,
-            walls=tuple(found["walls"]),
-            cpu=found["cpu"],
-            answers=tuple(map(tuple, found["answers"])),
-            client=None if found["client"] is None else tuple(found["client"]),
-            memory=peak.memory,
-            files=peak.files,
-            files_in_memory=peak.in_memory,
-        )
-
-
-def _environment(folder: Path) -> dict[str, str]:
-    """The user's own, with all files of the run in one folder, where they can be counted."""
-    from benchmarks.data import cache
-
-    places = {name: str(folder) for name in ("TMPDIR", "DASK_TEMPORARY_DIRECTORY")}
-    return {**os.environ, **places, "CLOUDOFFLOAD_BENCHMARK_DATA": str(cache())}
-
-
-def _last_words(log: Path) -> str:
-    return log.read_text(errors="replace")[-_LAST_WORDS:].strip()
+    client = found["client"]
+    return Run(
+        engine=engine,
+        round=number,
+        walls=tuple(found["walls"]),
+        answers=tuple(map(tuple, found["answers"])),
+        cpu=found["cpu"],
+        client=client and (client[0], client[1]),
+        memory=peak.memory,
+        files=peak.files,
+        files_in_memory=peak.in_memory,
+    )

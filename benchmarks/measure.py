@@ -81,12 +81,14 @@ class Peak:
         Most memory at one moment, bytes, files in memory included.
     files : int
         Most bytes of files at one moment.
+    in_memory : bool
+        The files lie in a memory file system.
     """
 
     def __init__(self, pid: int, folder: Path) -> None:
         self._pid = pid
         self._folder = folder
-        self._in_memory = is_memory(folder)
+        self.in_memory = is_memory(folder)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="benchmarks-memory")
         self.memory = 0
@@ -106,7 +108,7 @@ class Peak:
         while not self._stop.wait(INTERVAL):
             files = folder_bytes(self._folder)
             self.files = max(self.files, files)
-            self.memory = max(self.memory, memory_bytes(self._pid, files if self._in_memory else 0))
+            self.memory = max(self.memory, memory_bytes(self._pid, files if self.in_memory else 0))
 
 
 def kill_tree(pid: int) -> None:

@@ -23,7 +23,7 @@ class Workload:
     size: int
     engines: tuple[str, ...]
     run: Callable[[str, int], Answer]  # (where the files lie, size) -> answer
-    prepare: Callable[[int], Path] | None = None  # size -> folder of files
+    prepare: Callable[[int], Path] = lambda size: Path()  # size -> folder of files, when there are any
     baseline: str = "localcluster"  # ratios are against this engine
     repetitions: int = 1  # timed runs in each process, after one that warms it up
     result_bytes: Callable[[int], int] = lambda size: 0  # what the client asked for, by size

@@ -7,7 +7,7 @@ was entered last anywhere; without any, a local Session is made, which lives unt
 from __future__ import annotations
 
 import threading
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import dask.config
@@ -18,45 +18,42 @@ if TYPE_CHECKING:
 NAME = "cloudoffload"
 
 _lock = threading.Lock()
-_innermost: ContextVar[Session | None] = ContextVar("cloudoffload_session", default=None)
+_entered: ContextVar[tuple[Session, ...]] = ContextVar("cloudoffload_sessions", default=())
 _active: list[Session] = []
-_configured_before: Any = None
+_configured: Any = None
 _default: Session | None = None
 
 
 def current() -> Session:
     """The Session that a computation started here belongs to."""
-    session = _innermost.get()
-    if session is not None and not session.closed:
-        return session
+    for session in reversed(_entered.get()):
+        # One that was closed in another thread could not be taken out of this thread's.
+        if not session.closed:
+            return session
     with _lock:
         return _active[-1] if _active else _default_session()
 
 
-def enter(session: Session) -> Token[Session | None]:
+def enter(session: Session) -> None:
     """Make a Session the innermost one, and Dask's scheduler while any is active."""
-    global _configured_before
+    global _configured
     with _lock:
         if not _active:
-            _configured_before = dask.config.get("scheduler", None)
-            dask.config.set(scheduler=NAME)
+            _configured = dask.config.set(scheduler=NAME)
         _active.append(session)
-    return _innermost.set(session)
+    _entered.set((*(item for item in _entered.get() if not item.closed), session))
 
 
-def leave(session: Session, token: Token[Session | None] | None) -> None:
+def leave(session: Session) -> None:
     """Undo :func:`enter`; the last Session to leave restores Dask's configuration."""
     with _lock:
         if session not in _active:
             return
-        _active.remove(session)
+        _active[:] = [item for item in _active if item is not session]
+        # Who set another scheduler meanwhile keeps it.
         if not _active and dask.config.get("scheduler", None) == NAME:
-            dask.config.set(scheduler=_configured_before)
-    if token is not None:
-        try:
-            _innermost.reset(token)
-        except ValueError:
-            _innermost.set(None)  # closed in another thread or task than it was entered in
+            _configured.__exit__(None, None, None)
+    _entered.set(tuple(item for item in _entered.get() if item is not session))
 
 
 def _default_session() -> Session:

@@ -177,7 +177,7 @@ class _Inspector:
 
     def _is_here(self, name: str) -> bool:
         if "/" not in name:
-            return name in self._names_here and _SUFFIX.search(name) is not None
+            return name in self._names_here
         if not self._may_begin(name):
             return False
         path = Path(name).expanduser() if name.startswith("~/") else Path(name)
@@ -226,7 +226,7 @@ def _stores_in_memory(task: Task, names: Mapping[Key, Any]) -> bool:
 
 def _without_scheme(text: str) -> str | None:
     """The path in a file:// or sqlite:/// URL, or the text itself; None for the URL of another kind."""
-    if len(text) > 1024 or "\n" in text or "\0" in text:
+    if len(text) > 1024 or "\n" in text:
         return None
     last = text.rpartition("::")[2]
     scheme, mark, rest = last.partition("://")

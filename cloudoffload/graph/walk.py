@@ -246,11 +246,6 @@ def _builtin_parts(function: types.BuiltinMethodType) -> Iterable[Any]:
     return () if isinstance(owner, types.ModuleType) else (owner,)
 
 
-def _filesystem_parts(system: AbstractFileSystem) -> Iterable[Any]:
-    # A wrapper such as DirFileSystem may name what it wraps by protocol only: its `fs` is the object.
-    return (*reduced(system), getattr(system, "fs", None))
-
-
 def _dataset_parts(thing: Any) -> Iterable[Any]:
     return (getattr(thing, "filesystem", None),)
 
@@ -293,5 +288,5 @@ _OPENERS: dict[Any, Parts | None] = {
     (staticmethod, classmethod): lambda wrapper: (wrapper.__func__,),
     property: lambda wrapper: (wrapper.fget, wrapper.fset),
     type: _class_parts,
-    AbstractFileSystem: _filesystem_parts,
+    AbstractFileSystem: reduced,
 }

@@ -31,6 +31,7 @@ from obstore.store import LocalStore, MemoryStore, S3Store
 
 from cloudoffload.errors import UnsupportedGraph
 from cloudoffload.graph.local_paths import classify
+from cloudoffload.graph.walk import Walk
 
 FRAME = pd.DataFrame({"a": range(8), "b": list("abcdefgh")})
 FILES = ("in/x0.csv", "in/x1.csv")
@@ -40,6 +41,7 @@ FILES = ("in/x0.csv", "in/x1.csv")
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with data, as a notebook has it."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("in", "out", "parquet"):
         (tmp_path / name).mkdir()
     for name in FILES:
@@ -51,13 +53,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def graphs(action: Callable[[], Any]) -> list[dict[Any, GraphNode]]:
-    """Graphs that Dask would hand a scheduler while the action runs; each is executed here."""
+    """Graphs that Dask hands a scheduler while the action runs; each is executed here."""
+    return [graph for graph, _ in inspected(action, lambda graph: None)]
+
+
+def inspected(action: Callable[[], Any], look: Callable[[dict[Any, GraphNode]], Any]) -> list[tuple[Any, Any]]:
+    """The same, each with what a look at it gave before it was executed: a file that it writes doesn't exist yet."""
     seen = []
 
     def get(graph: Any, keys: Any, **_options: Any) -> Any:
         graph = graph.__dask_graph__() if hasattr(graph, "__dask_graph__") else graph
-        seen.append(convert_legacy_graph(ensure_dict(graph)))
-        return dask.get(dict(seen[-1]), keys)
+        nodes = convert_legacy_graph(ensure_dict(graph))
+        seen.append((nodes, look(nodes)))
+        return dask.get(dict(nodes), keys)
 
     with dask.config.set(scheduler=get):
         action()
@@ -117,8 +125,7 @@ def test_reads_are_found(name: str) -> None:
 @pytest.mark.parametrize("name", WRITES)
 def test_writes_are_found(name: str) -> None:
     """Every way in which Dask writes files is seen, before a function writes into its own scratch disk."""
-    (graph, *_further) = graphs(WRITES[name])
-    found = classify(graph)
+    ((_graph, found), *_further) = inspected(WRITES[name], classify)
     assert any("out" in text or "new." in text for text in found.values())
 
 
@@ -133,6 +140,9 @@ def test_the_sentence_says_what_happens() -> None:
     """A reason can be shown to the user: it says whether the task reads or writes, and what."""
     assert reason(pd.read_csv, "in/x0.csv") == "it reads 'in/x0.csv', a file on this machine"
     assert reason(np.save, "out/new.npy") == "it writes 'out/new.npy' on this machine"
+    assert reason(np.save, "/tmp/no-such-file.npy") == "it writes '/tmp/no-such-file.npy' on this machine"
+    assert reason(len, fsspec.open("out/y.csv", "w")).startswith("it writes '")
+    assert reason(len, fsspec.open("in/x0.csv")).startswith("it reads '")
     assert reason(os.listdir, "in") == ""
     assert reason(os.listdir, Path("in")) == "it uses 'in', a folder on this machine"
     assert reason(len, fsspec.filesystem("file")) == "it uses this machine's file system"
@@ -170,6 +180,11 @@ def by_default(held: Any) -> Callable[[], Any]:
     return lambda held=held: held
 
 
+def by_keyword_default(held: Any) -> Callable[[], Any]:
+    """A function that holds something as the default of a keyword."""
+    return lambda *, held=held: held
+
+
 HIDING_PLACES: dict[str, Callable[[Any], Task]] = {
     "argument": lambda held: Task("k", len, held),
     "keyword": lambda held: Task("k", len, x=held),
@@ -185,6 +200,8 @@ HIDING_PLACES: dict[str, Callable[[Any], Task]] = {
     "partial keyword": lambda held: Task("k", functools.partial(len, x=held)),
     "closure": lambda held: Task("k", closing_over(held)),
     "default": lambda held: Task("k", by_default(held)),
+    "keyword default": lambda held: Task("k", by_keyword_default(held)),
+    "method of a list": lambda held: Task("k", [held].count),
     "bound method": lambda held: Task("k", Plain(held).method),
     "attribute": lambda held: Task("k", len, Plain(held)),
     "slot": lambda held: Task("k", len, Slotted(held)),
@@ -200,6 +217,7 @@ LOCAL_THINGS: dict[str, Callable[[], Any]] = {
     "pattern of folders": lambda: "in/*/x.csv",
     "file URL": lambda: "file:///no/such/file",
     "chained URL": lambda: "simplecache::file:///no/such/file",
+    "file at home": lambda: "~/in/x0.csv",
     "database": lambda: "sqlite:///in/x.db",
     "path": lambda: Path("in/x0.csv"),
     "new path": lambda: Path("new"),
@@ -233,8 +251,9 @@ REMOTE_THINGS: dict[str, Callable[[], Any]] = {
     "date format": lambda: "%d/%m/%Y",
     "column": lambda: "in",
     "number": lambda: "3.14",
-    "text": lambda: "either/or, and so on.\nin/x0.csv",
-    "long text": lambda: "in/" * 3000,
+    "pair of words": lambda: "in/out",
+    "text": lambda: "in/short, and so on.\nEnd.csv",
+    "long text": lambda: f"in/{'x' * 3000}.csv",
     "dotted name": lambda: "numpy.random",
     "path of an image": lambda: Path("/opt/no/such/model.bin"),
     "arrow S3": lambda: pafs.S3FileSystem(anonymous=True, region="eu-west-1"),
@@ -310,6 +329,29 @@ def test_objects_that_hold_each_other() -> None:
     one.held, two.held = [two], [one, Path("in/x0.csv")]
     graph: dict[Any, GraphNode] = {"a": Task("a", len, one), "b": Task("b", len, two), "c": Task("c", len, one)}
     assert set(classify(graph)) == {"a", "b", "c"}
+
+
+def test_each_task_of_many_is_looked_at() -> None:
+    """Tasks that share a function or a file system with an earlier task are judged by all that they carry."""
+    shared = fsspec.filesystem("file")
+    graph: dict[Any, GraphNode] = {
+        "plain": Task("plain", len, 1),
+        "named": Task("named", len, "in/x0.csv"),
+        "one": Task("one", len, shared),
+        "two": Task("two", len, shared),
+    }
+    assert list(classify(graph)) == ["named", "one", "two"]
+
+
+def test_what_tasks_share_is_looked_at_once() -> None:
+    """A graph of many tasks costs little when they carry the same objects."""
+    looks: list[Any] = []
+    walk: Walk[str] = Walk(looks.append)
+    shared = Plain([1, 2, 3])
+    for number in range(10):
+        assert walk.find(Task(number, len, shared, number)) is None
+    assert sum(thing is shared for thing in looks) == 1
+    assert sum(thing is len for thing in looks) == 1
 
 
 def test_a_key_is_no_path() -> None:

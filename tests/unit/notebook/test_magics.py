@@ -119,7 +119,7 @@ def test_a_dry_run_lets_dask_look_at_its_data(notebook: Any, tmp_path: Path) -> 
     notebook.user_ns["folder"] = tmp_path
     notebook.run_cell("import dask.dataframe as dd\nframe = dd.read_parquet(folder, filesystem='arrow')").raise_error()
     notebook.run_cell(
-        "%%offload --dry-run\nplanned = frame[['x']].optimize()\nplanned.compute()\nlate = 1"
+        "%%offload --dry-run\nplanned = frame[['x']].sum().optimize()\nplanned.compute()\nlate = 1"
     ).raise_error()
     assert "planned" in notebook.user_ns
     assert "late" not in notebook.user_ns
