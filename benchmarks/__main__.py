@@ -48,7 +48,10 @@ def _positive(text: str) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the benchmarks; returns 1 when an engine failed, answers differ or a promise is missed, else 0."""
+    """Run the benchmarks; returns 1 when an engine failed, answers differ or too much went through the client, else 0.
+
+    A missed speed is said and returns 0: it depends on the machine and on what else runs there.
+    """
     chosen = arguments(argv)
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
     records, kept = [], True
@@ -63,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = verdicts(runs, lines, workload)
         table.show(console, task, chosen.rounds, lines, found)
         records.append(table.record(task, runs, lines, found))
-        kept = kept and all(verdict.kept for verdict in found)
+        kept = kept and all(verdict.kept or not verdict.firm for verdict in found)
     path = chosen.json or RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
     table.write(path, records)
     console.print(f"\nfigures: {path}", markup=False)

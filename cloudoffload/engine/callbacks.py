@@ -8,7 +8,7 @@ from typing import Any
 from dask.callbacks import Callback, local_callbacks, normalize_callback, unpack_callbacks
 
 from cloudoffload.engine.messages import Draft
-from cloudoffload.types import Key, Plan
+from cloudoffload.types import Key, Outcome, Plan, Ref
 
 
 class DaskCallbacks:
@@ -29,8 +29,10 @@ class DaskCallbacks:
         """Tell the callbacks that the computation starts."""
         if not Callback.active:
             return
-        self._context = local_callbacks()
-        usable = [item for item in (normalize_callback(cb) for cb in self._context.__enter__()) if not _keeps(item)]
+        context = local_callbacks()
+        found = context.__enter__()
+        self._context = context
+        usable = [item for item in map(normalize_callback, found) if not _keeps(item)]
         self._active = unpack_callbacks(usable)
         keys = [unit.key for unit in self._plan.units]
         self._graph = dict.fromkeys(keys)
@@ -50,21 +52,25 @@ class DaskCallbacks:
             callback(self._graph, self._state)
 
     def started(self, draft: Draft) -> None:
-        """Tell the callbacks that units are on their way."""
+        """Tell the callbacks that units are on their way; a further try of a unit is no news."""
         if self._active is None:
             return
         for assignment in draft.units:
+            if assignment.attempt > 1:
+                continue
             key = self._plan.units[assignment.number].key
             self._state["waiting"].pop(key, None)
             self._state["running"].add(key)
             for callback in self._active[2]:
                 callback(key, self._graph, self._state)
 
-    def ended(self, draft: Draft) -> None:
-        """Tell the callbacks that a call came back."""
+    def ended(self, draft: Draft, outcome: Outcome) -> None:
+        """Tell the callbacks which units have a value now."""
         if self._active is None:
             return
-        for assignment in draft.units:
+        for assignment, result in zip(draft.units, outcome.results, strict=True):
+            if not isinstance(result, Ref):
+                continue
             key = self._plan.units[assignment.number].key
             self._state["running"].discard(key)
             self._state["finished"].add(key)
@@ -73,13 +79,14 @@ class DaskCallbacks:
 
     def finish(self, *, failed: bool) -> None:
         """Tell the callbacks that the computation is over."""
-        if self._active is None:
+        if self._context is None:
             return
+        context, self._context = self._context, None
         try:
-            for callback in self._active[4]:
+            for callback in self._active[4] if self._active else ():
                 callback(self._graph, self._state, failed)
         finally:
-            self._context.__exit__(None, None, None)
+            context.__exit__(None, None, None)
 
 
 def _keeps(callback: tuple[Any, ...]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from cloudoffload.engine.folders import local_store_folder
 from cloudoffload.engine.messages import Lane
-from cloudoffload.errors import SettingsError
+from cloudoffload.errors import SettingsError, StoreError
 from cloudoffload.interfaces import Provider
 from cloudoffload.providers import rates
 from cloudoffload.settings import Settings
@@ -19,6 +20,8 @@ from cloudoffload.store import ObjectStore, open_store
 from cloudoffload.types import RateCard, StoreAccess
 from cloudoffload.wire.envelope import prefix_of
 from cloudoffload.wire.signing import Signer
+
+logger = logging.getLogger(__name__)
 
 EMULATED = ("aws",)
 """Clouds that can be started on this machine."""
@@ -69,9 +72,10 @@ class Clouds:
         try:
             for cloud in emulate:
                 self._start(cloud)
+            # Closed in the opposite order: whoever writes objects ends before these are deleted.
+            self.store, self.store_card, self.worker_access = self._open_store(store)
             for name in names:
                 self._add(name, workers, worker_memory)
-            self.store, self.store_card, self.worker_access = self._open_store(store)
         except BaseException:
             self.close()
             raise
@@ -138,29 +142,24 @@ class Clouds:
         )
 
     def _open_store(self, url: str | None) -> tuple[ObjectStore, RateCard, Callable[[], StoreAccess]]:
+        """The store, its prices, and how workers open it; the user's own is cleaned of the run at the end."""
         prefix = prefix_of(self._run)
         if url is None and "aws" in self.emulated:
-            cloud = self.emulated["aws"]
-            access = StoreAccess(cloud.store_url, cloud.store_options)
-            card, worker_access = rates.load("aws", cloud.region), self._limited(cloud, prefix)
-        elif url is None or url.startswith(("file:", "/", ".")):
-            folder = self._folder(url)
-            access = StoreAccess(folder.as_uri())
-            card, worker_access = rates.load("local"), lambda: access
-            if url is None:
-                self._stack.enter_context(local_store_folder(folder))
-        else:
-            access = StoreAccess(url)
-            kind = "aws" if url.startswith("s3:") else "local"
-            card, worker_access = rates.load(kind), lambda: access
-        store = open_store(access)
-        self._stack.callback(store.delete_prefix, prefix)
-        return store, card, worker_access
-
-    def _folder(self, url: str | None) -> Path:
+            cloud = self.emulated["aws"]  # its objects end with it
+            store = open_store(StoreAccess(cloud.store_url, cloud.store_options))
+            return store, rates.load("aws", cloud.region), self._limited(cloud, prefix)
         if url is None:
-            return self._settings.local.folder / f"cloudoffload-{os.getuid()}" / self._run
-        return Path(url.removeprefix("file://")).resolve()
+            folder = self._settings.local.folder / f"cloudoffload-{os.getuid()}" / self._run
+            self._stack.enter_context(local_store_folder(folder))
+            access, kind = StoreAccess(folder.as_uri()), "local"
+        elif url.startswith(("file:", "/", ".")):
+            access, kind = StoreAccess(Path(url.removeprefix("file://")).resolve().as_uri()), "local"
+        else:
+            access, kind = StoreAccess(url), "aws" if url.startswith("s3:") else "local"
+        store = open_store(access)
+        if url is not None:
+            self._stack.callback(_delete_run, store, prefix)
+        return store, rates.load(kind), lambda: access
 
     def _limited(self, cloud: Any, prefix: str) -> Callable[[], StoreAccess]:
         from cloudoffload.providers.aws_access import RunCredentials
@@ -175,3 +174,11 @@ class Clouds:
             options={name: options[name] for name in ("region", "endpoint", "allow_http")},
         )
         return lambda: StoreAccess(cloud.store_url, credentials.options())
+
+
+def _delete_run(store: ObjectStore, prefix: str) -> None:
+    try:
+        store.delete_prefix(prefix)
+    except StoreError as error:
+        # What the session computed is no less true for that.
+        logger.warning("objects below %s are left in %s, delete them yourself: %s", prefix, store.url, error)

@@ -7,14 +7,17 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from dask._task_spec import Task
 from dask.utils import funcname
 
 from cloudoffload.engine import scheduler
+from cloudoffload.engine.computation import STOP_SECONDS, Computation
 from cloudoffload.engine.session import Session
-from cloudoffload.errors import SessionClosed
+from cloudoffload.engine.spending import note_spend
+from cloudoffload.errors import MissingPackage, PlanError, UnpicklableGraph
 from cloudoffload.types import Key, Requirements
 
 P = ParamSpec("P")
@@ -50,7 +53,19 @@ class UnitExecutor(Executor):
         self._waiting: list[_Job] = []
         self._unfinished = 0
         self._idle = threading.Condition(self._lock)
+        self._running: set[Computation] = set()
         self._shut = False
+        self._cancelled = False
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, Exception):
+            self.shutdown(wait=True)
+            return
+        # Ctrl-C, or the program ends: nobody wants to wait for what is under way.
+        self.cancel()
+        note_spend(error, self._session.ledger)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run ``fn(*args, **kwargs)`` as a unit.
@@ -65,13 +80,10 @@ class UnitExecutor(Executor):
         with self._lock:
             if self._shut:
                 raise RuntimeError("this executor was shut down; get a new one from session.executor()")
-            if self._session.closed:
-                raise SessionClosed("this Session is closed; open a new one")
-            first = not self._waiting
+            if not self._waiting:
+                self._session.in_background(self._run_batch)
             self._waiting.append(job)
             self._unfinished += 1
-        if first:
-            self._session.in_background(self._run_batch)
         return job.future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -88,6 +100,15 @@ class UnitExecutor(Executor):
             with self._idle:
                 self._idle.wait_for(lambda: not self._unfinished)
 
+    def cancel(self) -> None:
+        """Take no more calls and end those that wait or are under way; they raise ``Cancelled``."""
+        self._cancelled = True
+        self.shutdown(wait=False, cancel_futures=True)
+        for computation in list(self._running):
+            computation.cancel()
+        with self._idle:
+            self._idle.wait_for(lambda: not self._unfinished, timeout=STOP_SECONDS)
+
     def _run_batch(self) -> None:
         with self._lock:
             jobs, self._waiting = self._waiting, []
@@ -97,25 +118,46 @@ class UnitExecutor(Executor):
                 running[job.key] = job
             else:
                 self._ended()
-        if not running:
+        self._run(running)
+
+    def _run(self, jobs: dict[Key, _Job]) -> None:
+        """Run jobs; every future gets an answer, whatever happens."""
+        if not jobs:
             return
+        waiting = dict(jobs)
+        computations: list[Computation] = []
 
         def settle(key: Key, value: Any, error: BaseException | None) -> None:
-            job = running.pop(key, None)
-            if job is None:
-                return
-            if error is None:
-                job.future.set_result(value)
-            else:
-                job.future.set_exception(error)
-            self._ended()
+            # All calls of a batch travel as one program: one that can't be sent or loaded must not fail the others.
+            if not isinstance(error, (MissingPackage, UnpicklableGraph)) or len(jobs) == 1:
+                self._settle(waiting.pop(key), value, error)
 
-        tasks = {job.key: job.task for job in running.values()}
+        def started(computation: Computation) -> None:
+            computations.append(computation)
+            self._running.add(computation)
+            if self._cancelled:
+                computation.cancel()
+
         try:
-            self._session.run_independent(tasks, self._requirements, settle)
-        except BaseException as error:  # noqa: BLE001 - every future must get an answer, whatever ended the batch
-            for key in list(running):
-                settle(key, None, error)
+            tasks = {key: job.task for key, job in jobs.items()}
+            self._session.run_independent(tasks, self._requirements, settle, started)
+        except BaseException as error:  # noqa: BLE001 - whatever ended the batch ended each of its calls
+            if not isinstance(error, PlanError) or len(jobs) == 1:
+                for job in waiting.values():
+                    self._settle(job, None, error)
+                waiting = {}
+        finally:
+            self._running.difference_update(computations)
+        keys = list(waiting)
+        for half in (keys[: len(keys) // 2], keys[len(keys) // 2 :]):
+            self._run({key: jobs[key] for key in half})
+
+    def _settle(self, job: _Job, value: Any, error: BaseException | None) -> None:
+        if error is None:
+            job.future.set_result(value)
+        else:
+            job.future.set_exception(error)
+        self._ended()
 
     def _ended(self) -> None:
         with self._idle:
@@ -141,4 +183,8 @@ def offload(func: Callable[[Any], T], over: Iterable[Any], **requirements: Any) 
         Results in the order of the items.
     """
     with UnitExecutor(scheduler.current(), Requirements(**requirements)) as executor:
-        return list(executor.map(func, over))
+        try:
+            return list(executor.map(func, over))
+        except BaseException:
+            executor.cancel()  # the other results would be paid for and thrown away
+            raise

@@ -28,7 +28,7 @@ from cloudoffload.engine.messages import (
     Wake,
 )
 from cloudoffload.engine.ready import Kind, ReadyUnits
-from cloudoffload.errors import BudgetExceeded, PayloadTooLarge, Throttled, TimedOut, WorkerLost
+from cloudoffload.errors import BudgetExceeded, Throttled, TimedOut, WorkerLost
 from cloudoffload.types import Assignment, Edge, Failure, Plan, Ref, Unit
 
 _MIN_DEADLINE = 30.0
@@ -95,10 +95,10 @@ class Loop:
                 self._readers[source] += 1
         self._attempts = [0] * total
         self._losses: dict[int, int] = {}
-        self._throttles: dict[int, int] = {}
+        self._refusals: dict[int, int] = {}
         self._timeouts: dict[int, int] = {}
         self._ready = ReadyUnits(plan.units)
-        self._later: list[tuple[float, int]] = []  # (when, unit): waits for its next try
+        self._later: list[tuple[float, int, bool]] = []  # (when, unit, alone): waits for its next try
         self._calls: dict[int, Draft] = {}
         self._in_flight = dict.fromkeys(lanes, 0)
         self._sent = 0
@@ -129,6 +129,16 @@ class Loop:
         """Calls without an answer."""
         return tuple(self._calls.values())
 
+    @property
+    def stored(self) -> list[str]:
+        """Keys of the objects that units have written, also of those that were freed."""
+        return [ref.key for ref in self._refs[: len(self._units)] if ref is not None and ref.data is None]
+
+    @property
+    def done(self) -> int:
+        """Units that have a value."""
+        return sum(ref is not None for ref in self._refs[: len(self._units)])
+
     def _ended(self, call: int) -> Draft:
         draft = self._calls.pop(call)
         self._in_flight[draft.provider] -= 1
@@ -145,14 +155,16 @@ class Loop:
                 done.append(seconds)
                 self._commit(assignment.number, result, actions, freed)
                 continue
-            lost = retries.as_lost(result)
-            if lost is not None and self._again(assignment.number, lost, now, 1):
-                continue
-            if self._isolated:
-                self._settle_failed(assignment.number, result, actions)
-                continue
-            self._finish(UnitFailed(result, self._units[assignment.number]), actions)
-            return
+            unit = self._units[assignment.number]
+            why: Failure | BaseException = result
+            if (lost := retries.as_lost(result)) is not None:
+                if self._again(unit.number, lost, now):
+                    continue
+                why = self._given_up(unit, lost)
+            if not self._isolated:
+                self._finish(UnitFailed(why, unit) if isinstance(why, Failure) else why, actions)
+                return
+            self._settle_failed(unit.number, why, actions)
         self._learned.add(draft.prefix, draft.provider, done)
         if freed:
             actions.append(Free(tuple(freed)))
@@ -186,8 +198,10 @@ class Loop:
                 freed.append(ref)
 
     def _lost(self, draft: Draft, error: BaseException, now: float, actions: list[Action]) -> None:
+        if retries.ran_nothing(error, len(draft.units)) and self._refused(draft, error, now):
+            return
         for assignment in draft.units:
-            if not self._again(assignment.number, error, now, len(draft.units)):
+            if not self._again(assignment.number, error, now):
                 given_up = self._given_up(self._units[assignment.number], error)
                 if not self._isolated:
                     self._finish(given_up, actions)
@@ -196,34 +210,42 @@ class Loop:
         if not self._left:
             self._finish(None, actions)
 
-    def _again(self, number: int, error: BaseException, now: float, units: int) -> bool:
-        """Put a unit aside for its next try; False when it has none left."""
-        if isinstance(error, Throttled):
-            tries = self._throttles[number] = self._throttles.get(number, 0) + 1
-            if tries > retries.MAX_THROTTLES:
-                return False
-        elif retries.counts(error, units):
-            tries = self._losses[number] = self._losses.get(number, 0) + 1
-            stated = self._units[number].requirements.retries
-            if not retries.may_retry(error) or tries > (self._tries if stated is None else stated):
-                return False
-        else:
-            # Too big together: each goes alone, at once.
-            tries = 0
-            self._losses.setdefault(number, 0)
-        if isinstance(error, TimedOut):
-            self._timeouts[number] = self._timeouts.get(number, 0) + 1
-        self.retried += 1
-        delay = 0.0 if isinstance(error, PayloadTooLarge) else retries.backoff(tries, number)
-        heapq.heappush(self._later, (now + delay, number))
+    def _refused(self, draft: Draft, error: BaseException, now: float) -> bool:
+        """Put units aside whose call was refused before any ran; False when that happened too often."""
+        numbers = [assignment.number for assignment in draft.units]
+        tries = 1 + max(self._refusals.get(number, 0) for number in numbers)
+        if tries > retries.MAX_REFUSALS:
+            return False
+        self._refusals.update(dict.fromkeys(numbers, tries))
+        # Throttled units come back together, so that they can share a call again; those too big together go alone.
+        together = isinstance(error, Throttled)
+        until = now + (retries.backoff(tries, numbers[0]) if together else 0.0)
+        for number in numbers:
+            self._put_aside(until, number, alone=not together)
         return True
 
+    def _again(self, number: int, error: BaseException, now: float) -> bool:
+        """Put a unit aside for its next try; False when it has none left."""
+        tries = self._losses[number] = self._losses.get(number, 0) + 1
+        stated = self._units[number].requirements.retries
+        if not retries.may_retry(error) or tries > (self._tries if stated is None else stated):
+            return False
+        if isinstance(error, TimedOut):
+            self._timeouts[number] = self._timeouts.get(number, 0) + 1
+        self._put_aside(now + retries.backoff(tries, number), number, alone=True)
+        return True
+
+    def _put_aside(self, until: float, number: int, *, alone: bool) -> None:
+        self.retried += 1
+        heapq.heappush(self._later, (until, number, alone))
+
     def _given_up(self, unit: Unit, error: BaseException) -> BaseException:
-        tries = self._losses.get(unit.number, 0) + self._throttles.get(unit.number, 0)
-        if tries <= 1 and not retries.may_retry(error):
+        tries = self._losses[unit.number]
+        if not retries.may_retry(error):
             return error
+        times = "once" if tries == 1 else f"{tries} times"
         lost = WorkerLost(
-            f"task {unit.prefix!r} was sent {tries} times and never came back; the last time: {error}. If its code "
+            f"task {unit.prefix!r} was tried {times} and gave no value; the last time: {error}. If its code "
             "ends the process or needs more memory than a worker has, use smaller partitions or more memory"
         )
         lost.__cause__ = error
@@ -235,38 +257,43 @@ class Loop:
 
     def _dispatch(self, now: float, actions: list[Action]) -> None:
         while self._later and self._later[0][0] <= now:
-            self._ready.add_alone(heapq.heappop(self._later)[1])
+            _, number, alone = heapq.heappop(self._later)
+            self._ready.add(number, alone=alone)
+        too_dear: BudgetExceeded | None = None
         for kind in self._ready.by_priority():
             try:
-                name = self._route(self._units[kind.head])
+                self._send_batches(kind, self._lanes[self._route(self._units[kind.head])], actions)
+            except BudgetExceeded as error:
+                too_dear = too_dear or error
             except Exception as error:  # noqa: BLE001 - no provider can run it, ever: the computation ends with that
                 self._finish(error, actions)
                 return
-            if not self._send_batches(kind, self._lanes[name], now, actions):
-                break
-        if self._later and not self._over:
+        # What is under way may use less than was reserved for it, and make room.
+        if too_dear is not None and not self._calls:
+            self._finish(too_dear, actions)
+        elif self._later:
             actions.append(Wake(self._later[0][0]))
 
-    def _send_batches(self, kind: Kind, lane: Lane, now: float, actions: list[Action]) -> bool:
-        """Send as much of one kind as the lane takes; False when the budget has no room now."""
+    def _send_batches(self, kind: Kind, lane: Lane, actions: list[Action]) -> None:
+        """Send as much of one kind as the lane takes; raises BudgetExceeded when there is no room for a single unit."""
+        most = lane.batch
         while kind and (free := lane.slots - self._in_flight[lane.name]) > 0:
-            numbers = self._ready.take(kind, self._batch_size(kind, lane, free))
+            numbers = kind.pop(min(most, self._batch_size(kind, lane, free)))
             draft = self._draft(numbers, kind, lane)
             try:
                 self._reserve(draft)
-            except BudgetExceeded as error:
+            except BudgetExceeded:
                 for number in numbers:
                     self._attempts[number] -= 1
-                    self._ready.add(number)
-                if not self._calls:
-                    self._finish(error, actions)
-                # What is under way may use less than was reserved for it, and make room.
-                return False
+                    kind.push(self._units[number].priority, number)
+                if len(numbers) == 1:
+                    raise
+                most = len(numbers) // 2
+                continue
             self._sent += 1
             self._calls[draft.number] = draft
             self._in_flight[lane.name] += 1
             actions.append(Send(draft))
-        return True
 
     def _batch_size(self, kind: Kind, lane: Lane, free: int) -> int:
         """Units in the next call: few when their length is unknown, then as many as make up the aimed length."""

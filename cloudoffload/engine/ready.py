@@ -56,31 +56,18 @@ class ReadyUnits:
 
     def __init__(self, units: Sequence[Unit]) -> None:
         self._units = units
-        self._kinds: dict[tuple[str, int, str], Kind] = {}
-        self._alone: dict[tuple[str, int, str], Kind] = {}
+        self._kinds: dict[tuple[str, int, str, bool], Kind] = {}
 
-    def add(self, number: int) -> None:
-        """A unit became ready."""
-        self._push(self._kinds, number, alone=False)
-
-    def add_alone(self, number: int) -> None:
-        """A unit may try again, in a call of its own."""
-        self._push(self._alone, number, alone=True)
-
-    def take(self, kind: Kind, count: int) -> list[int]:
-        """The first ``count`` units of a kind."""
-        return kind.pop(count)
+    def add(self, number: int, *, alone: bool = False) -> None:
+        """A unit may run, ``alone`` in a call of its own."""
+        unit = self._units[number]
+        # Requirements are shared objects: their identity tells kinds apart at no cost.
+        key = (unit.prefix, id(unit.requirements), unit.here_because, alone)
+        kind = self._kinds.get(key)
+        if kind is None:
+            kind = self._kinds[key] = Kind(unit.prefix, alone=alone)
+        kind.push(unit.priority, number)
 
     def by_priority(self) -> Iterator[Kind]:
         """Kinds that have units, the one with the earliest unit first."""
-        kinds = [kind for kind in (*self._kinds.values(), *self._alone.values()) if kind]
-        return iter(sorted(kinds, key=lambda kind: kind.priority))
-
-    def _push(self, kinds: dict[tuple[str, int, str], Kind], number: int, *, alone: bool) -> None:
-        unit = self._units[number]
-        # Requirements are shared objects: their identity tells kinds apart at no cost.
-        key = (unit.prefix, id(unit.requirements), unit.here_because)
-        kind = kinds.get(key)
-        if kind is None:
-            kind = kinds[key] = Kind(unit.prefix, alone=alone)
-        kind.push(unit.priority, number)
+        return iter(sorted(filter(None, self._kinds.values()), key=lambda kind: kind.priority))

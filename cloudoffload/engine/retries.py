@@ -9,6 +9,7 @@ from cloudoffload.errors import (
     PayloadTooLarge,
     ProviderDown,
     ProviderError,
+    RemoteTraceback,
     StoreError,
     Throttled,
     TimedOut,
@@ -17,8 +18,8 @@ from cloudoffload.types import Failure, FailureKind
 
 BASE_SECONDS = 0.1
 CAP_SECONDS = 10.0
-MAX_THROTTLES = 50
-"""Refusals of one unit in a row after which a provider counts as out of reach."""
+MAX_REFUSALS = 50
+"""Refusals of one unit after which a provider counts as out of reach."""
 
 DEADLINE_GROWTH = 4.0
 """A unit whose deadline passed gets this many times as long on its next try."""
@@ -36,15 +37,20 @@ def backoff(tries: int, unit: int) -> float:
 def as_lost(failure: Failure) -> Exception | None:
     """The loss that a failure amounts to, or None where running again would not help."""
     message = f"{failure.message or failure.type_name}"
+    lost: Exception
     if failure.kind is FailureKind.DEADLINE:
-        return TimedOut(message)
-    if failure.kind is FailureKind.OUT_OF_MEMORY:
-        return OutOfMemory(f"the worker ran out of memory: {message}")
-    if failure.kind is FailureKind.INPUT_LOST:
-        return ProviderDown(f"an input could not be read: {message}")
-    if failure.kind is FailureKind.STORE:
-        return StoreError(message)
-    return None
+        lost = TimedOut(message)
+    elif failure.kind is FailureKind.OUT_OF_MEMORY:
+        lost = OutOfMemory(f"the worker ran out of memory: {message}")
+    elif failure.kind is FailureKind.INPUT_LOST:
+        lost = ProviderDown(f"an input could not be read: {message}")
+    elif failure.kind is FailureKind.STORE:
+        lost = StoreError(message)
+    else:
+        return None
+    if failure.traceback:
+        lost.__cause__ = RemoteTraceback(failure.traceback)
+    return lost
 
 
 def may_retry(error: BaseException) -> bool:
@@ -54,8 +60,6 @@ def may_retry(error: BaseException) -> bool:
     return isinstance(error, StoreError)
 
 
-def counts(error: BaseException, units: int) -> bool:
-    """Whether a lost call uses up one of its units' tries; a refused call ran nothing."""
-    if isinstance(error, Throttled):
-        return False
-    return not (isinstance(error, PayloadTooLarge) and units > 1)
+def ran_nothing(error: BaseException, units: int) -> bool:
+    """Whether a call of so many units was refused before any of them ran; that uses up no try."""
+    return isinstance(error, Throttled) or (isinstance(error, PayloadTooLarge) and units > 1)

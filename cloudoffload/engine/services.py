@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -13,7 +14,8 @@ from cloudoffload.engine.clouds import Clouds
 from cloudoffload.engine.events import Event, EventKind, Events, ProviderTotals, Totals
 from cloudoffload.engine.learned import Learned
 from cloudoffload.engine.messages import Draft
-from cloudoffload.engine.threads import DaemonPool
+from cloudoffload.engine.threads import DaemonPool, Trash
+from cloudoffload.errors import Cancelled
 from cloudoffload.ledger.ledger import Ledger
 from cloudoffload.routing.route import Candidate, Decision, route
 from cloudoffload.settings import Settings
@@ -22,6 +24,12 @@ from cloudoffload.wire.signing import Signer
 
 STORE = "main"
 """Name of the session's store in every call."""
+
+LOOK_SECONDS = 0.2
+"""How often a call that waits for its turn looks whether it was cancelled, seconds."""
+
+DRAIN_SECONDS = 0.5
+"""How long the end of a session waits for transfers under way: they must not land behind the deletion of the run."""
 
 _ANYTHING = Requirements()
 
@@ -69,8 +77,53 @@ class Services:
     counters: Counters = field(default_factory=Counters)
     pool: DaemonPool = field(default_factory=lambda: DaemonPool("cloudoffload"))
     stored: dict[bytes, Ref] = field(default_factory=dict)  # content-addressed objects of this run, by digest
+    trash: Trash = field(init=False)
     _computations: int = 0
+    _slots: dict[str, threading.Semaphore] = field(init=False)
+    _booked: tuple[int, int, int, int] = (0, 0, 0, 0)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.trash = Trash(self.clouds.store.delete)
+        self._slots = {lane.name: threading.Semaphore(lane.slots) for lane in self.clouds.lanes.values()}
+
+    def close(self) -> None:
+        """End processes, delete the run's objects, stop emulated clouds; harmless when called twice."""
+        self.trash.close(DRAIN_SECONDS)
+        self.pool.close(DRAIN_SECONDS)
+        self.clouds.close()
+
+    @contextmanager
+    def slot(self, provider: str, stop: threading.Event) -> Iterator[None]:
+        """One of the calls that a provider takes at once; computations of a session share them.
+
+        Raises
+        ------
+        Cancelled
+            ``stop`` was set before it was this call's turn.
+        """
+        slots = self._slots[provider]
+        while not slots.acquire(timeout=LOOK_SECONDS):
+            if stop.is_set():
+                break
+        else:
+            try:
+                if not stop.is_set():
+                    yield
+                    return
+            finally:
+                slots.release()
+        raise Cancelled("the call was cancelled before it was sent")
+
+    def store_usage(self) -> tuple[int, int, int, int]:
+        """Writes, reads, bytes written and bytes read of the client that nobody has asked for yet.
+
+        Each operation is told once, however many threads ask: a sum of what they are told counts nothing twice.
+        """
+        with self._lock:
+            before, self._booked = self._booked, self.clouds.store.usage.read()
+            writes, reads, written, read = (now - then for now, then in zip(self._booked, before, strict=True))
+        return writes, reads, written, read
 
     def next_computation(self) -> int:
         """Number of the next computation, from 1."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import secrets
@@ -10,9 +9,11 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from contextvars import Token
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,9 @@ from cloudoffload.engine.estimating import estimate_plan
 from cloudoffload.engine.events import Events
 from cloudoffload.engine.failures import to_exception
 from cloudoffload.engine.services import Services
-from cloudoffload.engine.storing import Metered, fetch, in_parallel
-from cloudoffload.errors import PlanError, SessionClosed, SettingsError
+from cloudoffload.engine.spending import telling_spend
+from cloudoffload.engine.storing import fetch, in_parallel, metered
+from cloudoffload.errors import PlanError, ProviderError, SessionClosed, SettingsError, StoreError
 from cloudoffload.graph import remote
 from cloudoffload.graph.annotations import dropped, has_prefix, of_tasks, with_stated
 from cloudoffload.graph.expression import materialize
@@ -41,13 +43,16 @@ from cloudoffload.ledger.ledger import Ledger
 from cloudoffload.ledger.report import Report
 from cloudoffload.routing.route import Decision
 from cloudoffload.settings import load, parse_budget
-from cloudoffload.types import Budget, Edge, Estimate, Failure, Key, Plan, Ref, Requirements
+from cloudoffload.types import Budget, Edge, Estimate, Failure, Key, Plan, Ref, Requirements, Unit
 from cloudoffload.wire.signing import Signer
 
 if TYPE_CHECKING:
     from cloudoffload.engine.executor import UnitExecutor
 
 logger = logging.getLogger(__name__)
+
+_PLANS = 10
+"""How many of the latest plans :meth:`Session.explain` knows."""
 
 
 class Session:
@@ -116,12 +121,13 @@ class Session:
         self._tags = dict(tags or {})
         self.run_id = run_id or f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
         self._services: Services | None = None
-        self._ledger = Ledger(self._budget, tags=self._tags)
+        self._end: weakref.finalize[..., Session] | None = None
+        self.ledger = Ledger(self._budget, tags=self._tags)
         self.events = Events()
         self._lock = threading.RLock()
-        self._token: Token[Session | None] | None = None
         self._running: set[Computation] = set()
-        self._plans: list[Plan] = []
+        # Of earlier plans only their units: data and programs may be large, and persisted values must be let go.
+        self._planned: deque[tuple[Unit, ...]] = deque(maxlen=_PLANS)
         self.closed = False
 
     def __repr__(self) -> str:
@@ -130,7 +136,7 @@ class Session:
 
     def __enter__(self) -> Session:
         self._open()
-        self._token = scheduler.enter(self)
+        scheduler.enter(self)
         return self
 
     def __exit__(
@@ -150,13 +156,13 @@ class Session:
         PlanError, BudgetExceeded, TaskError, ProviderError, Cancelled
             As :mod:`cloudoffload.errors` explains; what the user's code raised is raised as it is.
         """
-        services = self._open()
-        tasks, wanted = materialize(dsk, keys)
-        if is_planning_work(tasks):
-            return nested(keys, iter(get_sync(tasks, wanted)))
-        plan = self._plan(dsk, tasks, wanted, kwargs)
-        refs = self._run(plan)
-        return nested(keys, iter(self._fetch_all(services, plan, refs)))
+        with self._working() as services:
+            tasks, wanted = materialize(dsk, keys)
+            if is_planning_work(tasks):
+                return nested(keys, iter(get_sync(tasks, wanted)))
+            plan = self._plan(dsk, tasks, wanted, kwargs)
+            refs = self._run(plan)
+            return nested(keys, iter(self._fetch_all(services, plan, refs)))
 
     def compute(self, *collections: Any, requirements: Requirements | None = None, **kwargs: Any) -> tuple[Any, ...]:
         """``dask.compute`` in this session, with requirements of this computation."""
@@ -169,13 +175,12 @@ class Session:
         The values are deleted when the collections are gone, or when the session closes.
         """
         given = collections[0] if len(collections) == 1 and isinstance(collections[0], (list, tuple)) else collections
-        services = self._open()
-        expr, keys = expression(given, finalize=False, optimize_graph=optimize_graph)
-        tasks, wanted = materialize(expr, keys)
-        plan = self._plan(expr, tasks, wanted, kwargs)
-        refs = self._run(plan)
-        values = [self._remote(services, plan, edge, refs) for edge in plan.results]
-        return rebuilt(given, expr, keys, lambda key, place: remote.node(key, values[place]))
+        with self._working() as services:
+            expr, keys = expression(given, finalize=False, optimize_graph=optimize_graph)
+            tasks, wanted = materialize(expr, keys)
+            plan = self._plan(expr, tasks, wanted, kwargs)
+            values = self._handles(services, plan, self._run(plan))
+        return rebuilt(given, expr, keys, lambda key, place: remote.node(key, values[plan.results[place]]))
 
     def plan(self, *collections: Any) -> Plan:
         """Units that computing these collections would run; nothing is run."""
@@ -204,22 +209,22 @@ class Session:
         PlanError
             No plan of this session has such a task.
         """
-        for plan in reversed(self._plans):
-            for unit in plan.units:
+        for units in reversed(self._planned):
+            for unit in units:
                 if str(unit.key) == str(key) or has_prefix(unit.prefix, str(key)):
                     return self._open().decide(unit)
-        known = sorted({unit.prefix for plan in self._plans for unit in plan.units})
+        known = sorted({unit.prefix for units in self._planned for unit in units})
         raise PlanError(f"no task {key!r} was planned in this session; there were: {', '.join(known) or 'none'}")
 
     def report(self, by: str = "provider") -> Report:
         """What the session has cost, by ``"provider"``, ``"layer"``, ``"tag"`` or ``"day"``."""
-        return Report(self._ledger.rows(), by, self._ledger.reserved)
+        return Report(self.ledger.rows(), by, self.ledger.reserved)
 
     def stats(self) -> dict[str, Any]:
         """Counts of the session: units, calls, retries, bytes through this machine, seconds, by provider."""
         if self._services is None:
             raise SessionClosed("the session has not run anything yet")
-        totals = self._services.counters.read(self._ledger)
+        totals = self._services.counters.read(self.ledger)
         return {
             "units": totals.units_done,
             "calls": totals.calls,
@@ -262,11 +267,10 @@ class Session:
             if self.closed:
                 return
             self.closed = True
-        scheduler.leave(self, self._token)
+        scheduler.leave(self)
         self.cancel()
-        if self._services is not None:
-            self._services.clouds.close()
-            self._services.pool.close()
+        if self._end is not None:
+            self._end()
 
     def _open(self) -> Services:
         with self._lock:
@@ -291,10 +295,11 @@ class Session:
                     self._prefer,
                     signer,
                     clouds,
-                    self._ledger,
+                    self.ledger,
                     self.events,
                 )
-                atexit.register(_close_at_exit, weakref.ref(self), os.getpid())
+                # Also when nobody closes it: when the last reference is gone, and when the interpreter ends.
+                self._end = weakref.finalize(self, _end, self._services, os.getpid())
                 if list(self._providers) == ["local"]:
                     logger.info("cloudoffload runs on this machine only: no cloud is deployed or emulated")
             return self._services
@@ -308,6 +313,7 @@ class Session:
         tasks: dict[Key, Task],
         requirements: Requirements,
         settle: Callable[[Key, Any, BaseException | None], None],
+        started: Callable[[Computation], None],
     ) -> None:
         """Run tasks that don't need each other; one that fails does not end the others.
 
@@ -319,28 +325,48 @@ class Session:
             Of every task.
         settle : callable
             ``settle(key, value, error)`` is called once for each task, when it ends.
+        started : callable
+            Is given the computation before it runs, so that it can be cancelled.
         """
-        services = self._open()
         stated = {name: getattr(requirements, name) for name in Requirements.__slots__}
-        plan = self._plan(None, tasks, list(tasks), stated)
-        if len(plan.units) != len(tasks):
-            raise PlanError("independent tasks must not refer to each other")
+        with self._working() as services:
+            plan = self._plan(None, tasks, list(tasks), stated)
+            if len(plan.units) != len(tasks):
+                raise PlanError("independent tasks must not refer to each other")
 
-        def settled(number: int, result: Ref | Failure | BaseException) -> None:
-            unit = plan.units[number]
+            def settled(number: int, result: Ref | Failure | BaseException) -> None:
+                unit = plan.units[number]
+                try:
+                    value = self._value(services, unit, result)
+                except BaseException as error:  # noqa: BLE001 - it belongs to this task alone
+                    settle(unit.key, None, error)
+                else:
+                    settle(unit.key, value, None)
+
+            self._run(plan, isolated=True, on_result=settled, started=started)
+
+    def _value(self, services: Services, unit: Unit, result: Ref | Failure | BaseException) -> Any:
+        """What an independent unit returned, or raise what it raised."""
+        if isinstance(result, Failure):
+            raise to_exception(result, unit, services.results)
+        if isinstance(result, BaseException):
+            raise result
+        with metered(services, "download"):
+            value = fetch(services, result)
+        if result.data is None:
+            services.trash.add([result.key])
+        return value
+
+    @contextmanager
+    def _working(self) -> Iterator[Services]:
+        """What is stopped in this block says what it cost, and what fails because the session was closed says that."""
+        with telling_spend(self.ledger):
             try:
-                if isinstance(result, Failure):
-                    raise to_exception(result, unit, services.results)
-                if isinstance(result, BaseException):
-                    raise result
-                with Metered(services, "download"):
-                    value = fetch(services, result)
-            except BaseException as error:  # noqa: BLE001 - it belongs to this task alone
-                settle(unit.key, None, error)
-            else:
-                settle(unit.key, value, None)
-
-        self._run(plan, isolated=True, on_result=settled)
+                yield self._open()
+            except (ProviderError, StoreError) as error:
+                if self.closed:
+                    raise SessionClosed("this Session was closed while it was at work") from error
+                raise
 
     def _plan(self, dsk: Any, tasks: Any, wanted: Any, stated: Mapping[str, Any]) -> Plan:
         for name in sorted(dropped(dsk)):
@@ -354,7 +380,7 @@ class Session:
         services = self._open()
         for unit in {(unit.prefix, unit.requirements, unit.here_because): unit for unit in plan.units}.values():
             services.decide(unit)  # whatever can't run anywhere is said before anything runs
-        self._plans = [*self._plans[-9:], plan]
+        self._planned.append(plan.units)
         return plan
 
     def _run(
@@ -363,8 +389,11 @@ class Session:
         *,
         isolated: bool = False,
         on_result: Callable[[int, Ref | Failure | BaseException], None] | None = None,
+        started: Callable[[Computation], None] | None = None,
     ) -> dict[int, Ref]:
         computation = Computation(self._open(), plan, isolated=isolated, on_result=on_result)
+        if started is not None:
+            started(computation)
         with self._lock:
             self._running.add(computation)
         try:
@@ -375,28 +404,44 @@ class Session:
 
     def _fetch_all(self, services: Services, plan: Plan, refs: dict[int, Ref]) -> list[Any]:
         total = len(plan.units)
-
-        def value(edge: Edge) -> Any:
+        values: dict[Edge, Any] = {}
+        stored: dict[Edge, Ref] = {}
+        for edge in plan.results:
+            ref = refs[edge.source]
             if edge.source >= total and edge.source - total not in plan.known and edge.part is None:
-                return plan.data[edge.source - total]
-            return fetch(services, _part(refs[edge.source], edge))
-
-        edges = list(dict.fromkeys(plan.results))
-        with Metered(services, "download"):
-            values = dict(zip(edges, in_parallel(services, value, edges), strict=True))
-        stored = [refs[edge.source].key for edge in edges if edge.source < total and refs[edge.source].data is None]
-        if stored:
-            services.pool.submit(lambda: services.clouds.store.delete(stored))
+                values[edge] = plan.data[edge.source - total]
+            elif ref.data is not None:
+                values[edge] = fetch(services, _part(ref, edge))
+            else:
+                stored[edge] = _part(ref, edge)
+        with metered(services, "download"):
+            downloaded = in_parallel(services, partial(fetch, services), list(stored.values()))
+        values.update(zip(stored, downloaded, strict=True))
+        if own := [ref.key for edge, ref in stored.items() if edge.source < total]:
+            services.trash.add(own)
         return [values[edge] for edge in plan.results]
 
-    def _remote(self, services: Services, plan: Plan, edge: Edge, refs: dict[int, Ref]) -> remote.RemoteValue:
-        ref = _part(refs[edge.source], edge)
-        if edge.source >= len(plan.units) or ref.data is not None:
-            return remote.RemoteValue(ref, lambda ref: fetch(services, ref), lambda: None)
-        store, pool, key = services.clouds.store, services.pool, ref.key
-        return remote.RemoteValue(
-            ref, lambda ref: fetch(services, ref), lambda: pool.submit(lambda: store.delete([key]))
-        )
+    def _handles(self, services: Services, plan: Plan, refs: dict[int, Ref]) -> dict[Edge, remote.RemoteValue]:
+        """Handles of stored results, one for each, however often it was asked for."""
+        total = len(plan.units)
+        objects: dict[str, _Kept] = {}
+        handles: dict[Edge, remote.RemoteValue] = {}
+        for edge in dict.fromkeys(plan.results):
+            ref = _part(refs[edge.source], edge)
+            held: _Kept | None = None
+            if edge.source - total in plan.known:
+                held = _Kept(lambda: None, plan.data[edge.source - total])  # persisted before, by somebody else
+            elif edge.source < total and ref.data is None:
+                if ref.key not in objects:
+                    objects[ref.key] = _Kept(partial(services.trash.add, [ref.key]))
+                held = objects[ref.key]
+            handles[edge] = remote.RemoteValue(ref, self._load, held or _nothing)
+        return handles
+
+    def _load(self, ref: Ref) -> Any:
+        """Value of a persisted collection, for another scheduler."""
+        with self._working() as services, metered(services, "download"):
+            return in_parallel(services, partial(fetch, services), [ref])[0]
 
 
 def _part(ref: Ref, edge: Edge) -> Ref:
@@ -427,7 +472,21 @@ def _positive(name: str, value: int | None) -> int | None:
     return value
 
 
-def _close_at_exit(session: weakref.ref[Session], pid: int) -> None:
-    found = session()
-    if found is not None and os.getpid() == pid:
-        found.close()
+def _end(services: Services, pid: int) -> None:
+    if os.getpid() == pid:  # a forked child has no say in its parent's processes
+        services.close()
+
+
+class _Kept:
+    """What some handles need; ``let_go`` is called when the last of them is gone."""
+
+    def __init__(self, let_go: Callable[[], None], needed: Any = None) -> None:
+        self._needed = needed
+        weakref.finalize(self, let_go).atexit = False
+
+    def __call__(self) -> None:
+        """A handle is gone, and with it what it held of this."""
+
+
+def _nothing() -> None:
+    """A value inside the handle, or one that stays for the whole run, needs no deletion."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -27,7 +29,11 @@ def store_program(services: Services, program: bytes) -> Ref:
     identity = digest((program,), algorithm)
     if len(program) <= services.settings.inline_limit:
         return Ref("", "", (0, len(program)), len(program), identity, data=program)
-    return _put_once(services, "graphs", identity, [program], (0, len(program)), len(program))
+
+    def put(piece: bytes) -> Ref:
+        return _put_once(services, "graphs", identity, [piece], (0, len(piece)), len(piece))
+
+    return in_parallel(services, put, [program])[0]
 
 
 def store_data(services: Services, values: Iterable[Any]) -> list[Ref]:
@@ -42,57 +48,57 @@ def fetch(services: Services, ref: Ref) -> Any:
 
 
 def in_parallel(services: Services, function: Callable[[T], R], items: list[T]) -> list[R]:
-    """Results of a function over items, in their order; the first error is raised when all have ended."""
-    if len(items) <= 1:
-        return [function(item) for item in items]
+    """Results of a function over items, in their order; the first error is raised when all have ended.
+
+    The caller only waits: a transfer can't be interrupted, and Ctrl-C must be heard.
+    """
     results: list[Any] = [None] * len(items)
-    pending: SimpleQueue[int | None] = SimpleQueue()
+    places = deque(range(len(items)))
     ended: SimpleQueue[BaseException | None] = SimpleQueue()
-    for i in range(len(items)):
-        pending.put(i)
-    threads = min(PARALLEL, len(items))
-    for _ in range(threads):
-        pending.put(None)
 
     def work() -> None:
-        error: BaseException | None = None
-        while (i := pending.get()) is not None:
-            if error is None:
-                try:
-                    results[i] = function(items[i])
-                except Exception as raised:  # noqa: BLE001 - raised again where the results are waited for
-                    error = raised
-        ended.put(error)
+        try:
+            while (i := _next(places)) is not None:
+                results[i] = function(items[i])
+        except Exception as error:  # noqa: BLE001 - raised again where the results are waited for
+            places.clear()
+            ended.put(error)
+        else:
+            ended.put(None)
 
-    for _ in range(threads):
-        services.pool.submit(work)
-    errors = [error for _ in range(threads) if (error := ended.get()) is not None]
+    threads = min(PARALLEL, len(items))
+    try:
+        for _ in range(threads):
+            services.pool.submit(work)
+        errors = [error for _ in range(threads) if (error := ended.get()) is not None]
+    except BaseException:
+        places.clear()  # what was not begun is not wanted any more
+        raise
     if errors:
         raise errors[0]
     return results
 
 
-class Metered:
-    """Books what the client does with the store during a block: operations and egress are spend too."""
+@contextmanager
+def metered(services: Services, what: str) -> Iterator[None]:
+    """Book what the client does with the store during a block: operations and egress are spend too."""
+    try:
+        yield
+    finally:
+        writes, reads, written, read = services.store_usage()
+        if writes or reads:
+            used = Resources(
+                store_operations={"write": writes, "read": reads}, bytes_in=written, bytes_out={"client": read}
+            )
+            services.ledger.record(services.clouds.store_card, used, what=what)
+            services.counters.add(client_bytes_in=read, client_bytes_out=written)
 
-    def __init__(self, services: Services, what: str) -> None:
-        self._services = services
-        self._what = what
 
-    def __enter__(self) -> None:
-        self._before = self._services.clouds.store.usage.read()
-
-    def __exit__(self, *_: object) -> None:
-        services = self._services
-        now = services.clouds.store.usage.read()
-        writes, reads, written, read = (after - before for after, before in zip(now, self._before, strict=True))
-        if not (writes or reads):
-            return
-        used = Resources(
-            store_operations={"write": writes, "read": reads}, bytes_in=written, bytes_out={"client": read}
-        )
-        services.ledger.record(services.clouds.store_card, used, what=self._what)
-        services.counters.add(client_bytes_in=read, client_bytes_out=written)
+def _next(places: deque[int]) -> int | None:
+    try:
+        return places.popleft()
+    except IndexError:
+        return None
 
 
 def _store_value(services: Services, value: Any) -> Ref:

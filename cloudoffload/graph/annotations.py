@@ -43,10 +43,9 @@ def of_tasks(graph: Any) -> dict[Key, dict[str, Any]]:
 
 def dropped(graph: Any) -> set[str]:
     """Annotations made when a collection was built that optimization has lost, as arrays and bags do."""
-    if not isinstance(graph, Expr):
-        return set()
-    kept: set[str] = set(graph.__dask_annotations__())
-    return (_annotated(graph) & FIELDS) - kept
+    stated = _annotated(graph) & FIELDS if isinstance(graph, Expr) else set()
+    # Asking what is kept makes Dask optimize the graph once more: only where there is something to lose.
+    return stated and stated - set(graph.__dask_annotations__())
 
 
 def _annotated(graph: Expr) -> set[str]:

@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dask._expr import Expr, _ExprSequence
+from dask._expr import Expr, HLGExpr, _ExprSequence, _HLGExprSequence
 from dask._task_spec import GraphNode, convert_legacy_graph
 from dask.core import flatten
+from dask.delayed import optimize as optimize_delayed
+from dask.highlevelgraph import HighLevelGraph
 from dask.utils import ensure_dict
 
 from cloudoffload.graph import shuffle
@@ -33,11 +35,23 @@ def materialize(graph: Any, keys: Any) -> tuple[dict[Key, GraphNode], list[Key]]
     if isinstance(graph, Expr):
         if isinstance(graph, _ExprSequence) or _is_dataframe(graph):
             graph, keys = _fused(graph, keys)
-        tasks = graph.__dask_graph__()
+        tasks = _tasks(graph)
     else:
         tasks = graph
     flat = list(flatten(keys)) if isinstance(keys, list) else [keys]
     return convert_legacy_graph(ensure_dict(tasks)), flat
+
+
+def _tasks(expr: Expr) -> Mapping[Key, Any]:
+    """Graph of an expression as Dask makes it, but without its optimizer of delayed values.
+
+    That one culls each layer against all keys, which takes quadratic time, and fuses chains where it is told to. The
+    planner does both.
+    """
+    parts = expr.operands if isinstance(expr, _HLGExprSequence) else [expr]
+    if not all(isinstance(part, HLGExpr) and part.low_level_optimizer is optimize_delayed for part in parts):
+        return expr.__dask_graph__()  # type: ignore[no-any-return]
+    return HighLevelGraph.merge(*(part.hlg for part in parts))  # type: ignore[no-any-return]
 
 
 def _is_dataframe(expr: Expr) -> bool:

@@ -32,7 +32,7 @@ class Group:
     usd: Decimal
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """Spend of a run; immutable, a later one is made from the ledger anew.
 
@@ -114,13 +114,18 @@ class Report:
         ]
         return "\n".join([*lines, *self._notes()])
 
+    def __repr__(self) -> str:
+        # At a prompt a report is the table, as a frame is, not a list of every attempt.
+        return str(self)
+
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{html.escape(name)}</th>" for name in (self.grouping, *_COLUMNS))
         body = "".join(
             "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>" for line in self._cells()
         )
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self._notes())
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
+        # Two dollar signs would be typeset as a formula between them.
+        return f'<div class="tex2jax_ignore mathjax_ignore"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}</div>'
 
     def _cells(self) -> list[list[str]]:
         whole = Group("total", len(self.rows), *_sums(self.rows), self.usd)

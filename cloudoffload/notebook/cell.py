@@ -31,7 +31,8 @@ def run_cell(shell: Any, source: str) -> object:
     """
     __tracebackhide__ = True  # IPython leaves this frame out of the user's traceback
     text = shell.transform_cell(source)
-    name = shell.compile.cache(text, shell.execution_count, raw_code=source)
+    number = len(shell.history_manager.input_hist_parsed) - 1  # execution_count may be the next cell's already
+    name = shell.compile.cache(text, number, raw_code=source)
     module = shell.transform_ast(shell.compile.ast_parse(text, name))
     last = module.body.pop() if module.body and isinstance(module.body[-1], ast.Expr) else None
     body = shell.compile(module, name, "exec")

@@ -87,7 +87,7 @@ def offload_line(sessions: Sessions, line: str) -> None:
             sys.stdout.write(sessions.status() + "\n")
         case ["report", *by] if len(by) <= 1 and set(by) <= GROUPINGS.keys():
             for report in sessions.reports(*by or ["provider"]):
-                display(report)
+                display({"text/html": report._repr_html_(), "text/plain": str(report)}, raw=True)
         case ["off"]:
             sys.stdout.write(f"cloudoffload: {sessions.close()} kept sessions closed.\n")
         case _:

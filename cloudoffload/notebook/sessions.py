@@ -63,11 +63,11 @@ class Sessions:
             lent = Lent(options.start())
         if options.emulate:
             self._kept[options] = lent
-        token = scheduler.enter(lent.session)
+        scheduler.enter(lent.session)
         try:
             yield lent
         finally:
-            scheduler.leave(lent.session, token)
+            scheduler.leave(lent.session)
             if not options.emulate:
                 lent.session.close()
 

@@ -53,13 +53,17 @@ class Local:
         self.card = card
         self._memory = memory
         self._keys = json.dumps({name: base64.b64encode(key).decode() for name, key in public_keys.items()})
-        self._closed = False
+        self._closed = Event()
         self._lock = threading.Lock()
         self._busy: set[_Worker] = set()
         # Last in, first out: the worker that ran last has the program and its imports at hand.
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
-        for _ in range(workers):
-            self._idle.put(_Worker(self._keys))
+        try:
+            for _ in range(workers):
+                self._idle.put(_Worker(self._keys))
+        except BaseException:
+            self.close()
+            raise
         threading.Thread(target=self._watch_memory, name="cloudoffload-memory", daemon=True).start()
 
     def __repr__(self) -> str:
@@ -73,37 +77,49 @@ class Local:
         except WireError as error:
             raise ProviderDown(f"a worker on this machine answered with nonsense: {error}") from error
         finally:
-            with self._lock:
-                self._busy.discard(worker)
-            if worker.ended and not self._closed:
-                worker.close()
-                worker = _Worker(self._keys)
-            self._idle.put(worker)
-            if self._closed:
-                worker.close()
+            self._give_back(worker)
 
     def close(self) -> None:
         """End all processes; harmless when called twice."""
-        self._closed = True
         with self._lock:
-            workers = list(self._busy)
+            self._closed.set()
+            for worker in self._busy:
+                worker.kill()  # the thread that waits for its answer frees the rest: it may be reading from it now
         with contextlib.suppress(queue.Empty):
             while True:
-                workers.append(self._idle.get_nowait())
-        for worker in workers:
-            worker.close()
+                self._idle.get_nowait().close()
 
     def _take(self, cancelled: Event) -> _Worker:
-        while not cancelled.is_set() and not self._closed:
+        """A worker that is alive, for this call alone."""
+        while not cancelled.is_set() and not self._closed.is_set():
             with contextlib.suppress(queue.Empty):
                 worker = self._idle.get(timeout=LOOK_MS / 1000)
+                if worker.has_ended():
+                    worker = self._replaced(worker)
                 with self._lock:
                     self._busy.add(worker)
-                return worker
+                    if not self._closed.is_set():
+                        return worker
+                self._give_back(worker)
         raise Cancelled("the call was cancelled before a worker was free")
 
+    def _replaced(self, worker: _Worker) -> _Worker:
+        worker.close()
+        try:
+            return _Worker(self._keys)
+        except OSError as error:
+            self._idle.put(worker)  # the next call tries again
+            raise ProviderDown(f"this machine could not start a worker process: {error}") from error
+
+    def _give_back(self, worker: _Worker) -> None:
+        with self._lock:
+            self._busy.discard(worker)
+        self._idle.put(worker)
+        if self._closed.is_set():
+            worker.close()
+
     def _watch_memory(self) -> None:
-        while not self._closed:
+        while not self._closed.is_set():
             with self._lock:
                 busy = list(self._busy)
             for worker in busy:
@@ -116,29 +132,21 @@ class _Worker:
     """One process and its pipes."""
 
     def __init__(self, keys: str) -> None:
-        calls_read, self._calls = os.pipe()
-        self._outcomes, outcomes_write = os.pipe()
-        leash, self._leash = os.pipe()
-        inherited = (calls_read, outcomes_write, leash)
-        environment = dict.fromkeys(_ONE_THREAD, "1") | dict(os.environ)
-        environment |= {
-            "CLOUDOFFLOAD_PUBLIC_KEYS": keys,
-            # What the user can import here, a worker can import too.
-            "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
-        }
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "cloudoffload.worker.local", *map(str, inherited)],
-            pass_fds=inherited,
-            stdin=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,  # the terminal's Ctrl-C is the client's to handle
-        )
-        for descriptor in inherited:
+        with contextlib.ExitStack() as opened:
+            calls_read, self._calls = _pipe(opened)
+            self._outcomes, outcomes_write = _pipe(opened)
+            leash, self._leash = _pipe(opened)
+            self._process = _start(keys, (calls_read, outcomes_write, leash))
+            opened.pop_all()
+        for descriptor in (calls_read, outcomes_write, leash):
             os.close(descriptor)
         self._ready = False
         self._killed_because = ""
-        self._closed = threading.Lock()
-        self.ended = False
+        self._freed = threading.Lock()
+
+    def has_ended(self) -> bool:
+        """Whether the process is gone."""
+        return self._process.poll() is not None
 
     def ask(self, envelope: bytes, cancelled: Event) -> bytes:
         """Send a call, wait for the answer; the worker has ended when this raises a ProviderError or Cancelled."""
@@ -154,11 +162,10 @@ class _Worker:
                 raise ProviderDown(f"a worker on this machine refused the call: {reason}", retryable=False)
             return self._read(length, cancelled)
         except (BrokenPipeError, EOFError) as error:
-            self.ended = True
             raise self._why() from error
         except Cancelled:
-            self.ended = True
-            self._process.kill()
+            self.kill()
+            self._process.wait()
             raise
 
     def memory(self) -> int:
@@ -173,11 +180,15 @@ class _Worker:
     def kill_for_memory(self, held: int, limit: int) -> None:
         """End the process because it holds too much."""
         self._killed_because = f"it held {held >> 20:,} MB, more than the {limit >> 20:,} MB that a worker may have"
+        self.kill()
+
+    def kill(self) -> None:
+        """End the process; its descriptors stay, because a thread may be reading from them."""
         self._process.kill()
 
     def close(self) -> None:
         """End the process and free its descriptors; harmless when called twice."""
-        if not self._closed.acquire(blocking=False):
+        if not self._freed.acquire(blocking=False):
             return
         self._process.kill()
         self._process.wait()
@@ -211,3 +222,26 @@ class _Worker:
             return TimedOut("a worker on this machine ended itself at the call's deadline")
         how = f"by signal {-status}" if status < 0 else f"with status {status}"
         return ProviderDown(f"a worker on this machine was ended {how} while it ran the call")
+
+
+def _pipe(opened: contextlib.ExitStack) -> tuple[int, int]:
+    ends = os.pipe()
+    for descriptor in ends:
+        opened.callback(os.close, descriptor)
+    return ends
+
+
+def _start(keys: str, inherited: tuple[int, ...]) -> subprocess.Popen[bytes]:
+    environment = dict.fromkeys(_ONE_THREAD, "1") | dict(os.environ)
+    environment |= {
+        "CLOUDOFFLOAD_PUBLIC_KEYS": keys,
+        # What the user can import here, a worker can import too.
+        "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "cloudoffload.worker.local", *map(str, inherited)],
+        pass_fds=inherited,
+        stdin=subprocess.DEVNULL,
+        env=environment,
+        start_new_session=True,  # the terminal's Ctrl-C is the client's to handle
+    )

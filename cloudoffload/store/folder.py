@@ -20,6 +20,10 @@ _MAP_FROM = 128 * 1024
 """Spans from this size on are mapped; below it a read costs less than a mapping, bytes."""
 
 _IOV_MAX = 1024
+_WRITING = ".writing-"
+"""What the name of a file begins with until it is whole; no key may have a name that begins so."""
+
+_NO_FILE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 class FolderStore(ObjectStore):
@@ -36,124 +40,157 @@ class FolderStore(ObjectStore):
         self.url = access.url
         self.usage = Usage()
         self._root = Path(unquote(urlsplit(access.url).path))
-        self._made: set[Path] = set()
         try:
-            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make(self._root)
         except OSError as error:
-            raise _failed("create", "", self._root, error) from error
+            raise self._failed("create", "", error) from error
 
     def put(self, key: str, pieces: Sequence[Buffer]) -> int:
         """Write an object from pieces laid end to end; visible whole or not at all. Returns its bytes."""
         path = self._path(key)
-        part = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}.part")
-        size = self._write(part, pieces)
-        part.replace(path)
+        try:
+            writing, size = _write_beside(path, pieces)
+            try:
+                writing.replace(path)
+            except BaseException:
+                writing.unlink()
+                raise
+        except OSError as error:
+            raise self._failed("write", key, error) from error
+        self.usage.add(writes=1, bytes_written=size)
         return size
 
     def put_if_absent(self, key: str, pieces: Sequence[Buffer]) -> bool:
         """Write an object unless there is one; False when there was. For content-addressed keys only."""
         path = self._path(key)
-        if path.exists():
+        if path.is_file():
             return False
-        part = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}.part")
-        self._write(part, pieces)
         try:
-            os.link(part, path)
-        except FileExistsError:
-            return False
-        finally:
-            part.unlink()
+            writing, size = _write_beside(path, pieces)
+            try:
+                os.link(writing, path)
+            except FileExistsError:
+                return False
+            finally:
+                writing.unlink()
+        except OSError as error:
+            raise self._failed("write", key, error) from error
+        self.usage.add(writes=1, bytes_written=size)
         return True
 
     def read(self, key: str, offset: int, length: int) -> memoryview:
-        """Bytes of a range, writable, not verified."""
+        """Bytes of a range, writable, not verified; see :meth:`ObjectStore.read`."""
+        path = self._path(key)
+        if offset < 0 or length <= 0:
+            raise Corrupt(f"no object has {length} bytes at {offset}")
         try:
-            descriptor = os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError as error:
+            with path.open("rb", buffering=0) as file:
+                if os.fstat(file.fileno()).st_size < offset + length:
+                    raise Corrupt(f"object {key!r} is shorter than its reference says")
+                view = (_mapped if length >= _MAP_FROM else _copied)(file.fileno(), offset, length)
+        except _NO_FILE as error:
             raise ObjectMissing(f"object {key!r} is not in {self.url}") from error
         except OSError as error:
-            raise _failed("read", key, self._root, error) from error
-        try:
-            if os.fstat(descriptor).st_size < offset + length:
-                raise Corrupt(f"object {key!r} is shorter than its reference says")
-            if length < _MAP_FROM:
-                data = bytearray(length)
-                if os.preadv(descriptor, [data], offset) != length:
-                    raise Corrupt(f"object {key!r} is shorter than its reference says")
-                view = memoryview(data)
-            else:
-                start = offset - offset % mmap.ALLOCATIONGRANULARITY
-                mapped = mmap.mmap(descriptor, offset - start + length, access=mmap.ACCESS_COPY, offset=start)
-                view = memoryview(mapped)[offset - start :]
-        finally:
-            os.close(descriptor)
+            raise self._failed("read", key, error) from error
         self.usage.add(reads=1, bytes_read=length)
         return view
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; one that is missing already is no error."""
         for key in keys:
-            self._path(key).unlink(missing_ok=True)
+            try:
+                self._path(key).unlink()
+            except _NO_FILE:
+                pass
+            except OSError as error:
+                raise self._failed("delete", key, error) from error
 
     def delete_prefix(self, prefix: str) -> int:
         """Delete every object whose key begins with ``prefix``; returns how many."""
         keys = list(self.keys(prefix))
         if prefix.endswith("/"):
-            folder = self._root / prefix.rstrip("/")
-            shutil.rmtree(folder, ignore_errors=True)
-            self._made = {made for made in self._made if made != folder and folder not in made.parents}
+            shutil.rmtree(self._top(prefix), ignore_errors=True)  # with what killed writers left behind
         else:
             self.delete(keys)
         return len(keys)
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        """Keys of all objects below a prefix."""
-        for folder, _, names in os.walk(self._root):
+        """Keys of all objects that begin with a prefix."""
+        for folder, _, names in os.walk(self._top(prefix)):
             for name in names:
-                key = (Path(folder) / name).relative_to(self._root).as_posix()
-                if key.startswith(prefix) and not key.endswith(".part"):
+                key = Path(folder, name).relative_to(self._root).as_posix()
+                if key.startswith(prefix) and not name.startswith(_WRITING):
                     yield key
 
+    def _top(self, prefix: str) -> Path:
+        """The deepest folder that holds every object of a prefix."""
+        folder = prefix.rpartition("/")[0]
+        return self._path(folder) if folder else self._root
+
     def _path(self, key: str) -> Path:
-        if key.startswith("/") or ".." in key.split("/"):
-            raise StoreError(f"{key!r} is not a key inside the store")
+        self._check(key)
         return self._root / key
 
-    def _write(self, path: Path, pieces: Sequence[Buffer]) -> int:
-        if path.parent not in self._made:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._made.add(path.parent)
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            try:
-                size = _write_all(descriptor, pieces)
-            except BaseException:
-                path.unlink(missing_ok=True)
-                raise
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            raise _failed("write", path.name, self._root, error) from error
-        self.usage.add(writes=1, bytes_written=size)
-        return size
+    def _failed(self, verb: str, key: str, error: OSError) -> StoreError:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return StoreError(
+                f"the disk of {self._root} is full; free some space or set cloudoffload.local.folder to a larger disk"
+            )
+        return StoreError(f"could not {verb} {key!r} in {self._root}: {error.strerror}")
+
+
+def _make(folder: Path) -> None:
+    """Create a folder and the missing ones above it, all private: ``parents=True`` would give those the usual mode."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileNotFoundError:
+        _make(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+
+
+def _write_beside(path: Path, pieces: Sequence[Buffer]) -> tuple[Path, int]:
+    """Write a file beside ``path``; returns it and its bytes. A write that fails leaves nothing."""
+    writing = path.with_name(f"{_WRITING}{os.urandom(8).hex()}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        descriptor = os.open(writing, flags, 0o600)
+    except FileNotFoundError:
+        _make(path.parent)
+        descriptor = os.open(writing, flags, 0o600)
+    try:
+        return writing, _write_all(descriptor, pieces)
+    except BaseException:
+        writing.unlink()
+        raise
+    finally:
+        os.close(descriptor)
 
 
 def _write_all(descriptor: int, pieces: Sequence[Buffer]) -> int:
     views = [view.cast("B") for piece in pieces if (view := memoryview(piece)).nbytes]
-    size = 0
-    while views:
-        written = os.writev(descriptor, views[:_IOV_MAX])
+    size, first = 0, 0
+    while first < len(views):
+        written = os.writev(descriptor, views[first : first + _IOV_MAX])
         size += written
-        while views and written >= len(views[0]):
-            written -= len(views.pop(0))
+        while first < len(views) and written >= len(views[first]):
+            written -= len(views[first])
+            first += 1
         if written:
-            views[0] = views[0][written:]
+            views[first] = views[first][written:]
     return size
 
 
-def _failed(verb: str, key: str, root: Path, error: OSError) -> StoreError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StoreError(
-            f"the disk of {root} is full; free some space or set cloudoffload.local.folder to a larger disk"
-        )
-    return StoreError(f"could not {verb} {key!r} in {root}: {error.strerror}")
+def _mapped(descriptor: int, offset: int, length: int) -> memoryview:
+    start = offset - offset % mmap.ALLOCATIONGRANULARITY
+    mapping = mmap.mmap(descriptor, offset - start + length, access=mmap.ACCESS_COPY, offset=start)
+    return memoryview(mapping)[offset - start :]
+
+
+def _copied(descriptor: int, offset: int, length: int) -> memoryview:
+    data = bytearray(length)
+    if os.preadv(descriptor, [data], offset) != length:
+        raise OSError(errno.EIO, "the file was cut short while it was read")
+    return memoryview(data)

@@ -1,25 +1,35 @@
-"""One store over obstore: folders, memory, S3, GCS and R2 differ by their URL only."""
+"""One store over obstore: memory, S3, GCS and R2 differ by their URL only."""
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import from_url
 
 from cloudoffload.errors import Corrupt, ObjectMissing, StoreError
 from cloudoffload.interfaces import Buffer
 from cloudoffload.types import Ref, StoreAccess
 from cloudoffload.wire.digest import BLAKE3, verify
+from cloudoffload.wire.refs import is_key
 
 _DELETE_BATCH = 1000
 _RETRY = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
+_ERRORS = (BaseError, FileNotFoundError)
+"""What obstore raises; the latter, and not its own NotFoundError, for an object or a bucket that is not there."""
+
+_OUTSIDE = ("416 Range Not Satisfiable", "Invalid range")
+"""How HTTP and memory say that an object ends before the range begins."""
+
+_MULTIPART_FROM = 1 << 30
+"""A multipart upload is billed as several requests, and pays only for objects larger than these, bytes."""
 
 
 @dataclass(slots=True)
@@ -87,63 +97,76 @@ class ObjectStore:
         return data
 
     def read(self, key: str, offset: int, length: int) -> memoryview:
-        """Bytes of a range, writable, not verified."""
+        """Bytes of a range, writable, not verified.
+
+        Raises
+        ------
+        ObjectMissing
+            There is no such object.
+        Corrupt
+            The object is shorter, or the range is impossible.
+        """
+        self._check(key)
+        if offset < 0 or length <= 0:
+            raise Corrupt(f"no object has {length} bytes at {offset}")
         try:
-            data: Any = obstore.get_range(self._store, key, start=offset, length=length) if length else b""
-        except NotFoundError as error:
+            data: Any = memoryview(obstore.get_range(self._store, key, start=offset, length=length))
+        except FileNotFoundError as error:
+            self.usage.add(reads=1)
             raise ObjectMissing(f"object {key!r} is not in {self.url}") from error
         except BaseError as error:
-            raise _failed("read", key, self.url, error) from error
-        self.usage.add(reads=1, bytes_read=length)
+            if any(words in str(error) for words in _OUTSIDE):
+                raise _too_short(key) from None
+            raise _failed("read", key, self.url, error) from None
+        self.usage.add(reads=1, bytes_read=len(data))
         if len(data) != length:
-            raise Corrupt(f"object {key!r} is shorter than its reference says")
+            raise _too_short(key)
         # Users write into what they computed, and the client's buffer must not be changed behind its back.
-        return memoryview(bytearray(memoryview(data)))
+        return memoryview(bytearray(data))
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; one that is missing already is no error."""
         batch = list(keys)
+        for key in batch:
+            self._check(key)
         for start in range(0, len(batch), _DELETE_BATCH):
             try:
                 obstore.delete(self._store, batch[start : start + _DELETE_BATCH])
-            except NotFoundError:
-                continue
-            except BaseError as error:
-                raise _failed("delete", batch[start], self.url, error) from error
+            except _ERRORS as error:
+                raise _failed("delete", batch[start], self.url, error) from None
 
     def delete_prefix(self, prefix: str) -> int:
         """Delete every object whose key begins with ``prefix``; returns how many."""
-        count = 0
-        batch: list[str] = []
-        for key in self.keys(prefix):
-            batch.append(key)
-            count += 1
-            if len(batch) == _DELETE_BATCH:
-                self.delete(batch)
-                batch.clear()
-        if batch:
-            self.delete(batch)
-        return count
+        keys = list(self.keys(prefix))
+        self.delete(keys)
+        return len(keys)
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        """Keys of all objects below a prefix."""
+        """Keys of all objects that begin with a prefix."""
+        folder = prefix.rpartition("/")[0]
+        if folder:
+            self._check(folder)
         try:
-            for chunk in obstore.list(self._store, prefix=prefix.rstrip("/") or None, chunk_size=_DELETE_BATCH):
-                for item in chunk:
-                    if item["path"].startswith(prefix):
-                        yield item["path"]
-        except BaseError as error:
-            raise _failed("list", prefix, self.url, error) from error
+            for page in obstore.list(self._store, prefix=folder or None, chunk_size=_DELETE_BATCH):
+                self.usage.add(writes=1)  # clouds bill a listing like a write
+                yield from (item["path"] for item in page if item["path"].startswith(prefix))
+        except _ERRORS as error:
+            raise _failed("list", prefix, self.url, error) from None
+
+    def _check(self, key: str) -> None:
+        if not is_key(key):
+            raise StoreError(f"{key!r} is not a key inside {self.url}")
 
     def _put(self, key: str, data: bytes, *, mode: Any) -> None:
+        self._check(key)
+        multipart = mode == "overwrite" and len(data) > _MULTIPART_FROM
         try:
-            # One request: a multipart upload is billed as several, and pays only for objects far larger than these.
-            obstore.put(self._store, key, data, mode=mode, use_multipart=len(data) > 1 << 30)
-        except AlreadyExistsError:
-            self.usage.add(writes=1)  # a lost conditional write is billed too
-            raise
-        except BaseError as error:
-            raise _failed("write", key, self.url, error) from error
+            obstore.put(self._store, key, data, mode=mode, use_multipart=multipart)
+        except _ERRORS as error:
+            if mode == "create" and isinstance(error, AlreadyExistsError):
+                self.usage.add(writes=1)  # a lost conditional write is billed too
+                raise
+            raise _failed("write", key, self.url, error) from None
         self.usage.add(writes=1, bytes_written=len(data))
 
 
@@ -169,29 +192,40 @@ def open_store(access: StoreAccess) -> ObjectStore:
 
 
 def _connect(access: StoreAccess) -> Any:
-    options: Mapping[str, str] = access.options
-    url, config = access.url, {name: value for name, value in options.items() if name != "allow_http"}
+    url, config = access.url, dict(access.options)
+    client: Any = {"allow_http": True} if config.pop("allow_http", "") == "true" else None
     if url.startswith("r2://"):
         account, _, rest = url.removeprefix("r2://").partition("/")
         url = f"s3://{rest}"
         config = {"endpoint": f"https://{account}.r2.cloudflarestorage.com", "region": "auto", **config}
-    client: Any = {"allow_http": True} if options.get("allow_http") == "true" else {}
     try:
-        if url.startswith(("memory:", "file:")):
+        if url.startswith("memory:"):
             return from_url(url)
-        return from_url(url, config=config or None, client_options=client or None, retry_config=_RETRY)  # type: ignore[call-overload]
+        return from_url(url, config=config or None, client_options=client, retry_config=_RETRY)  # type: ignore[call-overload]
     except (BaseError, ValueError) as error:
         raise StoreError(
-            f"{access.url!r} is not a store: {error}; use s3://bucket/prefix, gs://bucket, "
+            f"{access.url!r} is not a store: {_reason(error)}; use s3://bucket/prefix, gs://bucket, "
             "r2://account/bucket or file:///folder"
-        ) from error
+        ) from None
 
 
 def _joined(pieces: Sequence[Buffer]) -> bytes:
     return pieces[0] if len(pieces) == 1 and isinstance(pieces[0], bytes) else b"".join(pieces)
 
 
+def _too_short(key: str) -> Corrupt:
+    return Corrupt(f"object {key!r} is shorter than its reference says")
+
+
 def _failed(verb: str, key: str, url: str, error: Exception) -> StoreError:
-    # obstore's message may hold the signed request; its first line says what happened.
-    reason = str(error).strip().partition("\n")[0][:300]
-    return StoreError(f"could not {verb} {key!r} in {url}: {reason}")
+    return StoreError(f"could not {verb} {key!r} in {url}: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    """What happened, without the rest of the answer: S3 repeats session tokens that it refuses, obstore shows them.
+
+    For the same reason errors of obstore are not chained as causes.
+    """
+    text = str(error)
+    code = re.search(r"<Code>(\w+)</Code>", text)
+    return text.strip().partition("\n")[0].partition("<")[0].rstrip(" :-") + (f" ({code[1]})" if code else "")

@@ -8,6 +8,7 @@ what a worker made; each takes only types and dtypes that it is proven to return
 from __future__ import annotations
 
 import json
+import math
 import pickle
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -21,6 +22,15 @@ from cloudoffload.types import Ref
 from cloudoffload.wire.refs import pack, unpack
 
 PICKLE, RAW, JSON, NUMPY, ARROW, REFS = "pickle", "raw", "json", "numpy", "arrow", "refs"
+
+_APART_FROM = 1024
+"""Buffers of a pickle from this size on are kept apart, bytes; the place of a smaller one costs more than its copy."""
+
+_JSON_ITEMS = 10_000
+"""Larger lists and mappings are pickled where that is allowed: looking at every item costs more."""
+
+_JSON_DEPTH = 64
+_JSON_SCALARS = (str, bool, float, type(None))
 
 
 class Encoded(NamedTuple):
@@ -45,27 +55,36 @@ def encode_pickle(value: Any) -> Encoded:
     UnpicklableResult
         Neither pickle nor cloudpickle can write it.
     """
-    out_of_band: list[pickle.PickleBuffer] = []
     try:
-        head = pickle.dumps(value, 5, buffer_callback=out_of_band.append)
-    except Exception:  # noqa: BLE001 - objects of __main__ and lambdas; cloudpickle's own error is the one to report
-        out_of_band.clear()
-        try:
-            head = cloudpickle.dumps(value, 5, buffer_callback=out_of_band.append)
-        except Exception as error:
-            raise UnpicklableResult(
-                f"a value of type {type_name(value)} can't be pickled ({type(error).__name__}: {error}); "
-                "return plain data, or open files, connections and locks inside the function that uses them"
-            ) from error
-    return Encoded(PICKLE, head, [buffer.raw() for buffer in out_of_band])
+        encoded = _pickled(pickle.dumps, value)
+        # What pickle names "__main__.x" is found in this process only; cloudpickle sends it along.
+        if b"__main__" not in encoded.head:
+            return encoded
+    except Exception:  # noqa: BLE001, S110 - lambdas, local classes; cloudpickle's own error is the one to report
+        pass
+    try:
+        return _pickled(cloudpickle.dumps, value)
+    except Exception as error:
+        raise UnpicklableResult(
+            f"a value of type {type_name(value)} can't be pickled ({type(error).__name__}: {error}); "
+            "return plain data, or open files, connections and locks inside the function that uses them"
+        ) from error
 
 
-def encode_data(value: Any) -> Encoded | None:
-    """A value in the data-only codec that returns it unchanged, or None where there is no such codec."""
+def encode_data(value: Any, *, most: float = _JSON_ITEMS) -> Encoded | None:
+    """A value in the data-only codec that returns it unchanged, or None where there is no such codec.
+
+    Parameters
+    ----------
+    value : object
+        What to write.
+    most : float
+        Items of lists and mappings that are looked at before they are left to pickle.
+    """
     if type(value) is bytes:
         return Encoded(RAW, b"", [value])
-    if _is_json(value):
-        return Encoded(JSON, json.dumps(value).encode(), [])
+    if _is_json(value, most):
+        return _encode_json(value)
     module = type(value).__module__.partition(".")[0]
     if module == "numpy":
         return _encode_numpy(value)
@@ -84,7 +103,7 @@ def encode_result(value: Any, results: str) -> Encoded:
     """
     if results == "pickle":
         return encode_pickle(value)
-    encoded = encode_data(value)
+    encoded = encode_data(value, most=math.inf if results == "data" else _JSON_ITEMS)
     if encoded is not None:
         return encoded
     if results == "data":
@@ -128,26 +147,49 @@ def decode(codec: str, head: Buffer, buffers: Sequence[memoryview], *, pickles: 
         return decoder(head, buffers)  # what a user's __setstate__ raises is the user's
     try:
         return decoder(head, buffers)
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+    except Exception as error:
+        # Decoders of data run no foreign code: whatever they raise, the bytes are to blame.
         raise Corrupt(f"a {codec} value can't be decoded: {error}") from error
 
 
-def _is_json(value: Any, depth: int = 0) -> bool:
-    # Exact types: a subclass (an enum, a numpy scalar) would come back as its base.
-    kind = type(value)
-    if kind is str:
-        return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
-    if value is None or kind in (bool, int, float):
-        return kind is not int or abs(value) < 1 << 64
-    if depth > 8:
+def _pickled(dumps: Callable[..., bytes], value: Any) -> Encoded:
+    apart: list[Buffer] = []
+
+    def stays_inside(buffer: pickle.PickleBuffer) -> bool:
+        view = buffer.raw()
+        if view.nbytes < _APART_FROM:
+            return True
+        apart.append(view)
         return False
-    if kind is list:
-        return len(value) <= 10_000 and all(_is_json(item, depth + 1) for item in value)
-    if kind is dict:
-        return len(value) <= 10_000 and all(
-            type(key) is str and _is_json(key) and _is_json(item, depth + 1) for key, item in value.items()
-        )
-    return False
+
+    return Encoded(PICKLE, dumps(value, 5, buffer_callback=stays_inside), apart)
+
+
+def _is_json(value: Any, most: float) -> bool:
+    # Exact types: a subclass (an enum, a numpy scalar) would come back as its base. No list or mapping twice: it would
+    # come back as two.
+    pending = [(value, 0)]
+    seen: set[int] = set()
+    while pending:
+        item, depth = pending.pop()
+        kind = type(item)
+        if kind in _JSON_SCALARS or (kind is int and abs(item) < 1 << 64):
+            continue
+        if kind not in (list, dict) or depth == _JSON_DEPTH or id(item) in seen:
+            return False
+        seen.add(id(item))
+        most -= len(item)
+        if most < 0 or (kind is dict and not all(type(name) is str for name in item)):
+            return False
+        pending.extend((child, depth + 1) for child in (item.values() if kind is dict else item))
+    return True
+
+
+def _encode_json(value: Any) -> Encoded | None:
+    try:
+        return Encoded(JSON, json.dumps(value, ensure_ascii=False).encode(), [])
+    except UnicodeEncodeError:
+        return None  # half of a surrogate pair
 
 
 def _encode_numpy(value: Any) -> Encoded | None:

@@ -117,10 +117,14 @@ def open_envelope(envelope: bytes, keys: Mapping[str, bytes], *, now: float) -> 
     verify_signature(keys.get(str(header.get("key"))), view[:-SIGNATURE_BYTES], view[-SIGNATURE_BYTES:])
     if header.get("version") != WIRE_VERSION:
         raise Corrupt(f"the call speaks wire version {header.get('version')}, this worker {WIRE_VERSION}; deploy again")
-    if not header["issued"] - CLOCK_SKEW <= now <= header["expires"] + CLOCK_SKEW:
+    try:
+        issued, expires, length = float(header["issued"]), float(header["expires"]), header["bytes"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise Corrupt(f"the header of the call lacks a field: {error}") from error
+    if not issued - CLOCK_SKEW <= now <= expires + CLOCK_SKEW:
         raise Expired("the call is older than it may be, or the clocks of client and worker differ; send it again")
     body = view[start:-SIGNATURE_BYTES]
-    if header["bytes"] != len(body):
+    if length != len(body):
         raise Corrupt("the call's length is not the one that its header names")
     return _order(header, body)
 
@@ -134,7 +138,7 @@ def _header(view: memoryview) -> tuple[dict[str, Any], int]:
         raise BadSignature("the header of the call is longer than the call")
     try:
         header = json.loads(bytes(view[fixed : fixed + length]))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadSignature("the header of the call can't be read") from error
     if not isinstance(header, dict):
         raise BadSignature("the header of the call can't be read")
@@ -164,8 +168,10 @@ def _order(header: Mapping[str, Any], body: memoryview) -> Order:
             result_limit=fields["result_limit"],
             python=header["python"],
         )
-    except (KeyError, TypeError, ValueError, msgpack.UnpackException) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, msgpack.UnpackException) as error:
         raise Corrupt(f"the body of the call can't be read: {error}") from error
+    if order.output not in order.stores:
+        raise Corrupt(f"the call writes to a store {order.output!r} that it gives no access to")
     prefix = prefix_of(order.run)
     refs = [order.graph, *(ref for unit in order.units for ref in unit.inputs)]
     if not order.prefix.startswith(prefix) or any(ref.store and not ref.key.startswith(prefix) for ref in refs):

@@ -13,6 +13,7 @@ import pyarrow as pa
 from cloudoffload.interfaces import Buffer
 
 _FRAME, _SERIES, _INDEX = "frame", "series", "index"
+_INDEXES = (pd.Index, pd.RangeIndex, pd.DatetimeIndex, pd.TimedeltaIndex)
 
 
 def encode_frame(value: Any) -> tuple[bytes, list[Buffer]] | None:
@@ -26,13 +27,13 @@ def encode_frame(value: Any) -> tuple[bytes, list[Buffer]] | None:
         index, columns = value.index, list(value.columns)
         if not all(type(label) is str for label in columns) or not value.columns.is_unique:
             return None
-        if value.columns.name is not None or type(value.columns) is not pd.Index or value.columns.dtype != "str":
+        if value.columns.name is not None or type(value.columns) is not pd.Index or not _is_text(value.columns.dtype):
             return None
         table = {"kind": _FRAME, "columns": columns}
         arrays = [value.iloc[:, i] for i in range(len(columns))]
     elif kind is pd.Series:
         index, arrays, table = value.index, [value], {"kind": _SERIES, "name": value.name}
-    elif kind is pd.Index or kind is pd.DatetimeIndex:
+    elif kind in _INDEXES:
         index, arrays, table = value, [], {"kind": _INDEX}
     else:
         return None
@@ -46,19 +47,21 @@ def encode_frame(value: Any) -> tuple[bytes, list[Buffer]] | None:
     stored = []
     if type(index) is pd.RangeIndex:
         table["range"] = [index.start, index.stop, index.step]
-    elif (
-        type(index) in (pd.Index, pd.DatetimeIndex) and _faithful(index.dtype) and getattr(index, "freq", None) is None
-    ):
+    elif type(index) in _INDEXES and _faithful(index.dtype) and getattr(index, "freq", None) is None:
         stored.append(index.to_series())
     else:
         return None
     stored += arrays
     table["dtypes"] = [str(array.dtype) for array in stored]
+    try:
+        head = json.dumps(table, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return None  # a label with half of a surrogate pair
     batch = pa.RecordBatch.from_arrays([_to_arrow(array) for array in stored], [str(i) for i in range(len(stored))])
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    return json.dumps(table).encode(), [memoryview(sink.getvalue())]
+    return head, [memoryview(sink.getvalue())]
 
 
 def decode_frame(head: Buffer, buffers: Sequence[memoryview]) -> Any:
@@ -87,7 +90,11 @@ def _label(label: Any) -> bool:
 def _faithful(dtype: Any) -> bool:
     """Whether Arrow returns a column of this dtype unchanged."""
     if isinstance(dtype, np.dtype):
-        return dtype.kind in "iub" or dtype in (np.float32, np.float64) or dtype.kind in "Mm"
+        return dtype.isnative and (dtype.kind in "iubMm" or dtype in (np.float32, np.float64))
+    return _is_text(dtype)
+
+
+def _is_text(dtype: Any) -> bool:
     return bool(dtype == "str") and getattr(dtype, "storage", "") == "pyarrow"
 
 

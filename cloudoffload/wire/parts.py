@@ -27,7 +27,8 @@ def cut_frame(
     frame : DataFrame
         n rows.
     column : label or list of labels
-        ``"_partitions"``, whose values are the partition numbers, or columns to hash.
+        ``"_partitions"``, whose values are the partition numbers (modulo ``npartitions``, as Dask takes them), or
+        columns to hash.
     npartitions : int
         Number of output partitions.
     keep : container of int, optional
@@ -39,6 +40,11 @@ def cut_frame(
     -------
     dict of int to DataFrame
         Only partitions that have rows, which keep their order; and :data:`EMPTY`.
+
+    Raises
+    ------
+    ValueError
+        ``"_partitions"`` has missing values: their rows would be lost.
     """
     import numpy as np
     from dask.dataframe.shuffle import partitioning_index
@@ -48,7 +54,7 @@ def cut_frame(
         return parts
     labels = column if isinstance(column, list) else [column]
     if labels == [PARTITIONS]:
-        target = frame[PARTITIONS].to_numpy()
+        target = _partition_numbers(frame[PARTITIONS], npartitions)
     else:
         target = np.asarray(partitioning_index(frame[labels], npartitions))
     # Stable, and radix sort for the small integers that partition numbers are.
@@ -64,6 +70,12 @@ def cut_frame(
             part = ordered.iloc[start:stop]
             parts[number] = part.reset_index(drop=True) if ignore_index else part
     return parts
+
+
+def _partition_numbers(column: Any, npartitions: int) -> Any:
+    if column.isna().any():
+        raise ValueError(f"column {PARTITIONS!r} has missing values, so some rows belong to no output partition")
+    return column.to_numpy() % npartitions
 
 
 def join_frames(frames: Sequence[Any], meta: Any, ignore_index: bool = False) -> Any:

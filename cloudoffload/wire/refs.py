@@ -9,6 +9,11 @@ from cloudoffload.errors import Corrupt
 from cloudoffload.types import Ref
 
 
+def is_key(key: str) -> bool:
+    """Whether a text is a key that every store takes: names divided by single slashes, none of them ``.`` or ``..``."""
+    return "\0" not in key and not any(name in ("", ".", "..") for name in key.split("/"))
+
+
 def pack(ref: Ref) -> list[Any]:
     """Ref as a list of plain values."""
     offset, length = ref.span
@@ -34,6 +39,6 @@ def unpack(fields: Sequence[Any]) -> Ref:
         raise Corrupt("a reference has a field of the wrong type")
     if not (part is None or type(part) in (int, str)) or not (data is None or type(data) is bytes):
         raise Corrupt("a reference has a field of the wrong type")
-    if ".." in key.split("/") or key.startswith("/"):
+    if store and not is_key(key):
         raise Corrupt("a reference names a key outside its store")
     return Ref(store, key, (offset, length), nbytes, digest, parted, part, data)

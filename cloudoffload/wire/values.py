@@ -88,15 +88,32 @@ class Footer(NamedTuple):
     parts: Mapping[PartName, Span]
 
 
-def unpack_footer(footer: Buffer) -> Footer:
-    """Where each part lies."""
+def unpack_footer(footer: Buffer, start: int) -> Footer:
+    """Where each part lies.
+
+    Parameters
+    ----------
+    footer : bytes-like
+        As written.
+    start : int
+        Where the footer begins in its object; all parts lie before it.
+
+    Raises
+    ------
+    Corrupt
+        It can't be read, or names an impossible part.
+    """
     try:
         container, rows = msgpack.unpackb(footer, use_list=False)
         if container not in CONTAINERS:
             raise Corrupt(f"a value in parts claims to be a {container!r}")
-        return Footer(container, {name: Span(offset, length, digest) for name, offset, length, digest in rows})
+        parts = {name: Span(offset, length, digest) for name, offset, length, digest in rows}
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise Corrupt(f"the footer of a value in parts can't be read: {error}") from error
+    for name, span in parts.items():
+        if not (type(name) in (int, str) and _within(span.offset, span.length, start) and type(span.digest) is bytes):
+            raise Corrupt("the footer of a value in parts names an impossible part")
+    return Footer(container, parts)
 
 
 def unpack_value(span: memoryview, *, pickles: bool = True) -> tuple[str, Any]:
@@ -115,13 +132,16 @@ def unpack_value(span: memoryview, *, pickles: bool = True) -> tuple[str, Any]:
         if length > stop:
             raise Corrupt("the table of a value is longer than the value")
         codec, head, buffers = msgpack.unpackb(span[stop - length : stop], use_list=False)
-        bounds = [*buffers, head]
-        if not all(0 <= offset <= offset + size <= stop for offset, size in bounds):
+        if type(codec) is not str or not all(_within(offset, size, stop) for offset, size in (head, *buffers)):
             raise Corrupt("the table of a value points outside of it")
     except (ValueError, TypeError, struct.error, msgpack.UnpackException) as error:
         raise Corrupt(f"the table of a value can't be read: {error}") from error
     views = [span[offset : offset + size] for offset, size in buffers]
     return codec, decode(codec, span[head[0] : head[0] + head[1]], views, pickles=pickles)
+
+
+def _within(offset: Any, size: Any, stop: int) -> bool:
+    return type(offset) is type(size) is int and 0 <= offset <= offset + size <= stop and size >= 0
 
 
 def _lay(encoded: Encoded, pieces: list[Buffer]) -> int:

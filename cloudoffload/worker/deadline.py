@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from types import FrameType
@@ -15,39 +16,61 @@ GRACE = 2.0
 
 EXIT_STATUS = 124
 
+_STDERR = 2
+
 
 class DeadlinePassed(BaseException):
     """The call's time is over. Not an ``Exception``: the user's ``except Exception`` must not swallow it."""
 
 
 @contextmanager
-def deadline(seconds: float) -> Iterator[None]:
+def deadline(seconds: float) -> Iterator[Callable[[], None]]:
     """Raise :class:`DeadlinePassed` in the running code after ``seconds``.
 
     Code that does not react within :data:`GRACE` (it catches everything, or sits in C) ends the process with status
-    124: the cloud then reports a crash, and nothing more is spent. Outside of a main thread, where Python delivers no
-    signals, only that second measure exists.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        with _watchdog(seconds):
-            yield
-        return
+    124: the cloud then reports a crash, and nothing more is spent. Code in C that does not even let other threads run
+    is ended :data:`GRACE` later, with status 1 and its stack on the standard error. Outside of a main thread, where
+    Python delivers no signals, only these measures exist.
 
-    def passed(signum: int, frame: FrameType | None) -> None:
+    Yields
+    ------
+    callable
+        Raises :class:`DeadlinePassed` when the time is over, also when code that swallowed it went on.
+    """
+    due = monotonic() + seconds
+
+    def passed(signum: int = 0, frame: FrameType | None = None) -> None:
         raise DeadlinePassed(f"the call's deadline of {seconds:g} s has passed")
 
+    def check() -> None:
+        if monotonic() >= due:
+            passed()
+
+    # The alarm innermost: an exception that it raises early or late must not leave the others armed.
+    faulthandler.dump_traceback_later(seconds + 2 * GRACE, exit=True, file=_STDERR)
+    try:
+        with _watchdog(seconds + GRACE), _alarm(seconds, passed):
+            yield check
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@contextmanager
+def _alarm(seconds: float, passed: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     previous = signal.signal(signal.SIGALRM, passed)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        with _watchdog(seconds + GRACE):
-            yield
+        yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
 
 
 class _Watchdog:
-    """One daemon thread for the process's lifetime; starting a timer thread per call would cost more than the call."""
+    """One daemon thread for the process's lifetime, which ends the process when a block lasts too long."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -64,8 +87,7 @@ class _Watchdog:
             self._last += 1
             number = self._last
             self._due[number] = monotonic() + seconds
-            if len(self._due) == 1:
-                self._changed.notify()
+            self._changed.notify()
         try:
             yield
         finally:

@@ -27,15 +27,18 @@ _KINDS: tuple[tuple[type[BaseException], FailureKind], ...] = (
     (ResultTypeRefused, FailureKind.RESULT_TYPE),
     (ResultTooLarge, FailureKind.RESULT_TOO_BIG),
     (DeadlinePassed, FailureKind.DEADLINE),
+    (MemoryError, FailureKind.OUT_OF_MEMORY),
+    (ModuleNotFoundError, FailureKind.MISSING_PACKAGE),  # of the class of an input
 )
 _MAX_PICKLE = 256 * 1024
+_MAX_TEXT = 50_000
 _OUR_FRAMES = ("cloudoffload/worker/", "cloudoffload/wire/program.py", "dask/_task_spec.py")
 
 
 def of_machinery(error: BaseException) -> Failure:
     """Failure of reading inputs or writing outputs."""
     kind = next((kind for cls, kind in _KINDS if isinstance(error, cls)), FailureKind.EXCEPTION)
-    return _failure(kind, error)
+    return _failure(kind, error, message=_module(error))
 
 
 def of_user_code(error: BaseException) -> Failure:
@@ -50,8 +53,13 @@ def of_user_code(error: BaseException) -> Failure:
 def of_loading(error: BaseException) -> Failure:
     """Failure of unpickling the program."""
     if isinstance(error, ModuleNotFoundError):
-        return _failure(FailureKind.MISSING_PACKAGE, error, message=error.name or str(error))
+        return _failure(FailureKind.MISSING_PACKAGE, error, message=_module(error))
     return _failure(FailureKind.UNPICKLABLE_GRAPH, error)
+
+
+def _module(error: BaseException) -> str:
+    """Name of the module that an import did not find, "" for all other errors."""
+    return error.name or "" if isinstance(error, ModuleNotFoundError) else ""
 
 
 def wrong_version(client: str, worker: str) -> Failure:
@@ -66,7 +74,7 @@ def _failure(kind: FailureKind, error: BaseException, *, message: str = "") -> F
         message = message or str(error)
     except Exception:  # noqa: BLE001 - a user's __str__ may raise; the failure must travel all the same
         message = "<its message can't be shown>"
-    return Failure(kind, name, message, _traceback(error), _plain(error.args))
+    return Failure(kind, name, message[:_MAX_TEXT], _traceback(error), _plain(error.args))
 
 
 def _traceback(error: BaseException) -> str:
@@ -74,7 +82,7 @@ def _traceback(error: BaseException) -> str:
     tb = error.__traceback__
     while tb is not None and any(part in tb.tb_frame.f_code.co_filename for part in _OUR_FRAMES):
         tb = tb.tb_next
-    return "".join(traceback.format_exception(type(error), error, tb or error.__traceback__))[-50_000:]
+    return "".join(traceback.format_exception(type(error), error, tb or error.__traceback__))[-_MAX_TEXT:]
 
 
 def _plain(arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:

@@ -7,6 +7,7 @@ little-endian). It ends when its client ends, also when that was killed: the lea
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import struct
@@ -49,6 +50,10 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def _end_with_client(leash_fd: int) -> None:
+    # The kernel ends this process by SIGIO, also while code in C keeps all other threads from running; where it does
+    # not, this thread does.
+    fcntl.fcntl(leash_fd, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(leash_fd, fcntl.F_SETFL, fcntl.fcntl(leash_fd, fcntl.F_GETFL) | os.O_ASYNC)
     os.read(leash_fd, 1)
     os._exit(0)
 

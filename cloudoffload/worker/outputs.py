@@ -8,7 +8,7 @@ from typing import Any
 from cloudoffload.errors import ResultTooLarge
 from cloudoffload.store import ObjectStore
 from cloudoffload.types import Assignment, Emit, PartName, Ref
-from cloudoffload.wire.codecs import encode_pickle, encode_refs, encode_result, type_name
+from cloudoffload.wire.codecs import Encoded, encode_pickle, encode_refs, encode_result, type_name
 from cloudoffload.wire.envelope import Order
 from cloudoffload.wire.parts import EMPTY
 from cloudoffload.wire.values import Packed, pack_parts, pack_value
@@ -25,7 +25,6 @@ class Outputs:
         self._order = order
         self._store = store
         self.inline_bytes = 0
-        self.stored_bytes = 0
 
     def write(self, unit: Assignment, value: Any, emit: str) -> Ref:
         """Write one value as its unit wants it.
@@ -37,23 +36,25 @@ class Outputs:
         StoreError
             The store refused it.
         """
-        container = type(value).__name__
-        if emit == Emit.PARTS and container in ("dict", "list", "tuple") and (parts := _named(value)) is not None:
-            rows = [(name, encode_pickle(part)) for name, part in parts.items()]
-            return self._place(unit, pack_parts(rows, container, self._store.algorithm), value, parted=True)
-        encoded = encode_result(value, self._order.results) if unit.requested else encode_pickle(value)
-        return self._place(unit, pack_value(encoded, self._store.algorithm), value, parted=False)
+        if emit == Emit.PARTS and (parts := _named(value)) is not None:
+            rows = [(name, self._encode(part, unit)) for name, part in parts.items()]
+            packed = pack_parts(rows, type(value).__name__, self._store.algorithm)
+            return self._place(unit, packed, value, parted=True)
+        packed = pack_value(self._encode(value, unit), self._store.algorithm)
+        return self._place(unit, packed, value, parted=False)
 
     def write_index(self, unit: Assignment, inputs: Inputs) -> Ref:
         """Write where each part of each input lies: the barrier of a shuffle."""
         rows: dict[PartName, list[Ref]] = {}
         for source in unit.inputs:
-            parts, _ = inputs.parts(source)
-            for name, ref in parts.items():
+            for name, ref in inputs.parts(source).items():
                 if name != EMPTY or name not in rows:  # one of them will do
                     rows.setdefault(name, []).append(ref)
         packed = pack_parts([(n, encode_refs(refs)) for n, refs in rows.items()], "index", self._store.algorithm)
         return self._place(unit, packed, rows, parted=True)
+
+    def _encode(self, value: Any, unit: Assignment) -> Encoded:
+        return encode_result(value, self._order.results) if unit.requested else encode_pickle(value)
 
     def _place(self, unit: Assignment, packed: Packed, value: Any, *, parted: bool) -> Ref:
         limit = self._order.result_limit
@@ -68,12 +69,18 @@ class Outputs:
             data = b"".join(packed.pieces)
             return Ref("", "", place, packed.nbytes, packed.span.digest, parted, data=data)
         key = f"{self._order.prefix}{unit.number}-{unit.attempt}"
-        self.stored_bytes += self._store.put(key, packed.pieces)
+        self._store.put(key, packed.pieces)
         return Ref(self._order.output, key, place, packed.nbytes, packed.span.digest, parted)
 
 
 def _named(value: Any) -> Mapping[PartName, Any] | None:
-    """Parts by name, or None where a name could not be written in a footer."""
-    if not isinstance(value, dict):
+    """Parts by name, or None for what is written whole: other types, and names that a footer can't hold."""
+    if type(value) in (list, tuple):
         return dict(enumerate(value))
-    return value if all(type(name) in (int, str) for name in value) else None
+    return value if type(value) is dict and all(map(_is_name, value)) else None
+
+
+def _is_name(name: Any) -> bool:
+    if type(name) is str:
+        return name.encode(errors="ignore").decode() == name  # false for half of a surrogate pair
+    return type(name) is int and -(1 << 63) <= name < 1 << 63

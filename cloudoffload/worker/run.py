@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 import resource
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from cloudoffload.errors import CloudoffloadError
-from cloudoffload.store import ObjectStore, open_store
-from cloudoffload.types import Assignment, Emit, Failure, Outcome, Ref, Resources, StoreAccess
+from cloudoffload.errors import CloudoffloadError, StoreError
+from cloudoffload.store import ObjectStore, Usage, open_store
+from cloudoffload.types import Assignment, Emit, Failure, Message, Outcome, Ref, Resources, StoreAccess
 from cloudoffload.wire.envelope import Order, open_envelope
 from cloudoffload.wire.outcome import seal_outcome
 from cloudoffload.wire.program import Loaded, load, run_steps
@@ -25,6 +26,7 @@ from cloudoffload.worker.outputs import Outputs
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _PROGRAM_BYTES = 256 << 20
 _MAX_STORES = 8
+_MAXRSS_PER_MB = 1 << 20 if sys.platform == "darwin" else 1 << 10  # getrusage(2): bytes there, kB on Linux
 
 _programs: OrderedDict[bytes, Loaded] = OrderedDict()
 _stores: OrderedDict[tuple[Any, ...], ObjectStore] = OrderedDict()
@@ -51,30 +53,63 @@ def answer(
     WireError
         The call must not be trusted; nothing of it was decoded or run.
     """
-    started, cpu = time.perf_counter(), time.process_time()
+    meter = _Meter()
     order = open_envelope(envelope, keys, now=time.time())
     install()
     # An answer must still be written when the user's code is stopped at the last moment.
     seconds = order.seconds if remaining_seconds is None else min(order.seconds, max(remaining_seconds - 1.0, 0.1))
-    stores = {name: _opened(access) for name, access in order.stores.items()}
-    before = {name: store.usage.read() for name, store in stores.items()}
+    try:
+        stores = {name: _opened(access) for name, access in order.stores.items()}
+    except StoreError as error:
+        results: list[Ref | Failure] = [failures.of_machinery(error)] * len(order.units)
+        return _sealed(order, results, [], meter.read(0), (), worker)
+    meter.watch(stores.values())
     inputs, outputs = Inputs(stores), Outputs(order, stores[order.output])
     collector.begin()
     try:
         results, unit_seconds = _run_all(order, inputs, outputs, seconds)
     finally:
         messages = collector.end()
-    used = [[now - then for now, then in zip(s.usage.read(), before[n], strict=True)] for n, s in stores.items()]
-    resources = Resources(
-        seconds=time.perf_counter() - started,
-        cpu_seconds=time.process_time() - cpu,
-        peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        requests=1,
-        store_operations={"write": sum(u[0] for u in used), "read": sum(u[1] for u in used)},
-        bytes_in=inputs.nbytes,
-        bytes_out={"store": sum(u[2] for u in used), "client": outputs.inline_bytes},
-    )
-    outcome = Outcome(tuple(results), tuple(unit_seconds), resources, messages, worker or f"pid {os.getpid()}")
+    return _sealed(order, results, unit_seconds, meter.read(outputs.inline_bytes), messages, worker)
+
+
+class _Meter:
+    """Measures what a call uses."""
+
+    def __init__(self) -> None:
+        self._started, self._cpu = time.perf_counter(), time.process_time()
+        self._usages: list[tuple[Usage, tuple[int, int, int, int]]] = []
+
+    def watch(self, stores: Iterable[ObjectStore]) -> None:
+        """Count what is done with these stores from now on; two names may open one store."""
+        usages = {id(store): store.usage for store in stores}
+        self._usages = [(usage, usage.read()) for usage in usages.values()]
+
+    def read(self, inline_bytes: int) -> Resources:
+        """What was used so far; ``inline_bytes`` of values travel in the outcome."""
+        used = [[now - then for now, then in zip(usage.read(), before, strict=True)] for usage, before in self._usages]
+        writes, reads, written, read = (sum(column) for column in zip(*used, strict=True)) if used else (0, 0, 0, 0)
+        return Resources(
+            seconds=time.perf_counter() - self._started,
+            cpu_seconds=time.process_time() - self._cpu,
+            peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MAXRSS_PER_MB,
+            requests=1,
+            store_operations={"write": writes, "read": reads},
+            bytes_in=read,
+            bytes_out={"store": written, "client": inline_bytes},
+        )
+
+
+def _sealed(
+    order: Order,
+    results: list[Ref | Failure],
+    unit_seconds: list[float],
+    resources: Resources,
+    messages: tuple[Message, ...],
+    worker: str,
+) -> bytes:
+    seconds = (*unit_seconds, *[0.0] * (len(results) - len(unit_seconds)))
+    outcome = Outcome(tuple(results), seconds, resources, messages, worker or f"pid {os.getpid()}")
     return seal_outcome(outcome, order.call, order.answer_key)
 
 
@@ -82,23 +117,23 @@ def _run_all(order: Order, inputs: Inputs, outputs: Outputs, seconds: float) -> 
     results: list[Ref | Failure] = []
     unit_seconds: list[float] = []
     try:
-        with deadline(seconds):
+        with deadline(seconds) as check:
             program = _program(order, inputs)
             for unit in order.units:
+                check()
                 started = time.perf_counter()
                 results.append(program if isinstance(program, Failure) else _run(program, unit, inputs, outputs))
                 unit_seconds.append(time.perf_counter() - started)
     except DeadlinePassed as passed:
         # What is done stays done; the unit that was running, and those behind it, have no value.
         late = failures.of_user_code(passed)
-        missing = len(order.units) - len(results)
-        results += [late] * missing
-    return results, unit_seconds + [0.0] * (len(results) - len(unit_seconds))
+        results += [late] * (len(order.units) - len(results))
+    return results, unit_seconds
 
 
 def _run(program: Loaded, unit: Assignment, inputs: Inputs, outputs: Outputs) -> Ref | Failure:
-    steps, out, names, emit = program.entries[unit.number]
     try:
+        steps, out, names, emit = program.entries[unit.number]
         if emit == Emit.INDEX:
             return outputs.write_index(unit, inputs)
         values = {name: inputs.value(ref) for name, ref in zip(names, unit.inputs, strict=True)}
@@ -106,9 +141,11 @@ def _run(program: Loaded, unit: Assignment, inputs: Inputs, outputs: Outputs) ->
         return failures.of_machinery(error)
     try:
         value = run_steps(steps, out, values)
-        if isinstance(value, Iterator):
+        if isinstance(value, Iterator) and not isinstance(value, io.IOBase):
             value = list(value)  # a lazy partition of a bag can't cross the wire, and runs the user's code here
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code; its error is the unit's result
+    except DeadlinePassed:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the user's code; its error, SystemExit too, is the unit's result
         return failures.of_user_code(error)
     try:
         return outputs.write(unit, value, emit)

@@ -176,7 +176,8 @@ def test_an_emulated_cloud_serves_the_next_cell_too_and_ends_with_the_kernel(ker
     assert printed(kernel.run("print(dask.config.get('scheduler', None))")) == "None\n"
     assert "aws emulated" in printed(kernel.run("%offload status"))
     (report,) = [said for said in kernel.run("%offload report layer") if said["msg_type"] == "display_data"]
-    assert "requests" in report["content"]["data"]["text/html"]
+    assert ">requests<" in report["content"]["data"]["text/html"]
+    assert report["content"]["data"]["text/plain"].startswith("layer")
     children = running.children(recursive=True)
     kernel.close()
     _, alive = psutil.wait_procs(children, timeout=SECONDS)

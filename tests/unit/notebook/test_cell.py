@@ -48,12 +48,14 @@ def test_an_exception_passes_and_what_ran_before_stays(shell: Any) -> None:
 
 
 def test_the_traceback_shows_the_users_lines_once(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """With their source, and without the function that ran them."""
+    """With their source and the cell's own number, and without the function that ran them."""
     shell.register_magic_function(partial(_through, shell), "cell", "through")
-    shell.run_cell("%%through\ndef fails():\n    return 1 / 0\nfails()")
+    shell.run_cell("%%through\ndef fails():\n    return 1 / 0\nfails()", store_history=True)
     shown = capsys.readouterr().out
     assert shown.count("ZeroDivisionError: division by zero") == 1
     assert "return 1 / 0" in shown
+    assert shown.count("Cell In[1], line") == 3
+    assert "In[2]" not in shown
     assert "exec(body" not in shown
     assert "eval(value" not in shown
 
