@@ -1,4 +1,4 @@
-"""What a tree of processes uses: CPU seconds that don't depend on who else uses the machine, and memory counted once."""
+"""What a tree of processes uses: CPU seconds, whoever else uses the machine, and memory, counted once."""
 
 from __future__ import annotations
 

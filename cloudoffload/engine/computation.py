@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
@@ -40,6 +41,9 @@ LIFETIME_MARGIN = 900.0
 
 STOP_SECONDS = 1.0
 """How long a stopped computation waits for its calls to notice."""
+
+_INLINE_ANYWAY = 512
+"""Values up to this size travel inside messages however many units read them, bytes: a request costs about as much."""
 
 
 class Computation:
@@ -77,6 +81,7 @@ class Computation:
         self._finish: Finish | None = None
         self._wake: float | None = None
         self._callbacks = DaskCallbacks(plan)
+        self._readers = _readers(plan)
 
     def run(self) -> dict[int, Ref]:
         """Run to the end; returns the ref of each requested unit, and of each datum, by number.
@@ -228,7 +233,7 @@ class Computation:
             seconds=draft.seconds,
             answer_key=secrets.token_bytes(32),
             results=services.results,
-            inline_limit=services.settings.inline_limit,
+            inline_limit=self._inline_limit(draft),
             result_limit=services.settings.result_limit,
         )
         envelope = seal(order, services.signer, now=time.time(), lifetime=draft.seconds + LIFETIME_MARGIN)
@@ -243,6 +248,12 @@ class Computation:
             envelope,
             order.answer_key,
         )
+
+    def _inline_limit(self, draft: Draft) -> int:
+        """Up to which size values come back in the outcome, bytes; each then travels once more for each reader."""
+        limit = self._services.settings.inline_limit
+        readers = max(self._readers[unit.number] for unit in draft.units)
+        return min(limit, max(limit // max(readers, 1), _INLINE_ANYWAY))
 
     def _spilled(self, draft: Draft) -> tuple[Assignment, ...]:
         """The call's units; small values that are too many for one request go through the store after all."""
@@ -283,6 +294,15 @@ class Computation:
                 self._booking.lost(event.call, event.error)
         for call in list(waiting):
             self._booking.lost(call, Cancelled("nobody waits for this call any more"))
+
+
+def _readers(plan: Plan) -> Counter[int]:
+    """How many units get each unit's value when it travels in messages; a barrier hands its inputs on to its own."""
+    readers = Counter(edge.source for unit in plan.units for edge in unit.inputs)
+    for unit in plan.units:
+        if unit.keeps_inputs:
+            readers.update({edge.source: readers[unit.number] for edge in unit.inputs})
+    return readers
 
 
 def _offsets(pieces: list[bytes]) -> list[int]:

@@ -240,13 +240,13 @@ def _program_entry(sources: _Sources, group: Group, edge: Any, data: Data, total
     outside = [
         name for name in dict.fromkeys(n for _, item in group.nodes for n in item.dependencies) if name not in made
     ]
-    small = [
-        (name, DataNode(name, sources.values[known]))
+    small = {
+        name: DataNode(name, sources.values[known])
         for name in outside
         if (known := sources.resolve(name)) in sources.values and is_small(sources.values[known])
-    ]
-    nodes, lifted = lift([*small, *group.nodes], data)
-    inputs = {name: edge(name) for name in outside if name not in {key for key, _ in small}}
+    }
+    nodes, lifted = lift([*small.items(), *group.nodes], data)
+    inputs = {name: edge(name) for name in outside if name not in small}
     inputs |= {name: Edge(total + number) for name, number in lifted.items()}
     emit = Emit.PARTS if type(node) is Task and node.func in shuffle.CUTS else Emit.VALUE
     return tuple(inputs), tuple(inputs.values()), to_steps(nodes, frozenset(inputs)), emit

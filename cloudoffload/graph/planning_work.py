@@ -20,6 +20,6 @@ def is_planning_work(tasks: Mapping[Key, GraphNode]) -> bool:
     names = {
         getattr(node.func, "__name__", "")
         for node in tasks.values()
-        if type(node) is Task and getattr(node.func, "__module__", "").startswith("dask.dataframe")
+        if type(node) is Task and str(getattr(node.func, "__module__", "")).startswith("dask.dataframe")
     }
     return bool(names) and names <= _STATISTICS

@@ -125,7 +125,8 @@ class Report:
         )
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self._notes())
         # Two dollar signs would be typeset as a formula between them.
-        return f'<div class="tex2jax_ignore mathjax_ignore"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}</div>'
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return f'<div class="tex2jax_ignore mathjax_ignore">{table}{notes}</div>'
 
     def _cells(self) -> list[list[str]]:
         whole = Group("total", len(self.rows), *_sums(self.rows), self.usd)

@@ -124,8 +124,8 @@ class FolderStore(ObjectStore):
 
     def _top(self, prefix: str) -> Path:
         """The deepest folder that holds every object of a prefix."""
-        folder = prefix.rpartition("/")[0]
-        return self._path(folder) if folder else self._root
+        folder, slash, _ = prefix.rpartition("/")
+        return self._path(folder) if slash else self._root
 
     def _path(self, key: str) -> Path:
         self._check(key)

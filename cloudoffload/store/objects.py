@@ -143,8 +143,8 @@ class ObjectStore:
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Keys of all objects that begin with a prefix."""
-        folder = prefix.rpartition("/")[0]
-        if folder:
+        folder, slash, _ = prefix.rpartition("/")
+        if slash:
             self._check(folder)
         try:
             for page in obstore.list(self._store, prefix=folder or None, chunk_size=_DELETE_BATCH):

@@ -67,8 +67,9 @@ def encode_frame(value: Any) -> tuple[bytes, list[Buffer]] | None:
 def decode_frame(head: Buffer, buffers: Sequence[memoryview]) -> Any:
     """Frame, series or index of its description and stream."""
     table = json.loads(bytes(head))
-    batch = pa.ipc.open_stream(pa.py_buffer(buffers[0])).read_all()
-    arrays = [_restore(batch.column(i), dtype) for i, dtype in enumerate(table["dtypes"])]
+    stored = pa.ipc.open_stream(pa.py_buffer(buffers[0])).read_all()
+    stored.validate(full=True)  # Arrow reads memory wherever offsets point, and a worker may have made them up
+    arrays = [_restore(stored.column(i), dtype) for i, dtype in enumerate(table["dtypes"])]
     if "range" in table:
         start, stop, step = table["range"]
         index: Any = pd.RangeIndex(start, stop, step, name=table["index_name"])

@@ -62,7 +62,7 @@ def open_outcome(raw: bytes, call: Call) -> Outcome:
         )
         outcome = Outcome(
             results=tuple([_result(item) for item in results]),
-            unit_seconds=unit_seconds,
+            unit_seconds=tuple(unit_seconds),
             resources=Resources(*resources),
             messages=tuple([Message(*message) for message in messages]),
             worker=worker,

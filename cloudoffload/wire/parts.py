@@ -88,7 +88,7 @@ def join_frames(frames: Sequence[Any], meta: Any, ignore_index: bool = False) ->
     meta : DataFrame
         Empty frame with the right columns and dtypes, returned when there are no parts.
     ignore_index : bool
-        Renumber the rows.
+        The index means nothing; Dask need not keep it.
     """
     from dask.dataframe.core import _concat
 

@@ -9,6 +9,7 @@ import math
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import hypothesis.extra.numpy as hnp
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import cloudoffload
 from cloudoffload.errors import Corrupt, ResultTypeRefused, UnpicklableResult
 from cloudoffload.types import Ref
 from cloudoffload.wire.codecs import Encoded, decode, encode_data, encode_pickle, encode_refs, encode_result
@@ -295,7 +297,8 @@ class Point:
 encoded = encode_pickle([Point()])
 sys.stdout.buffer.write(encoded.head)
 """
-    head = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True).stdout
+    root = Path(cloudoffload.__file__).parents[1]
+    head = subprocess.run([sys.executable, "-c", script], cwd=root, check=True, capture_output=True).stdout
     assert pickle.loads(head)[0].x == 7
 
 
