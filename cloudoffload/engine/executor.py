@@ -95,6 +95,7 @@ class UnitExecutor(Executor):
                 self._waiting = []
         for job in dropped:
             job.future.cancel()
+            job.future.set_running_or_notify_cancel()  # only this tells those who wait for it
             self._ended()
         if wait:
             with self._idle:

@@ -12,6 +12,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from types import TracebackType
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import dask
 from dask._task_spec import Task
+from dask.base import unpack_collections
 from dask.local import get_sync
 
 from cloudoffload.engine import scheduler
@@ -44,6 +46,7 @@ from cloudoffload.ledger.report import Report
 from cloudoffload.routing.route import Decision
 from cloudoffload.settings import load, parse_budget
 from cloudoffload.types import Budget, Edge, Estimate, Failure, Key, Plan, Ref, Requirements, Unit
+from cloudoffload.wire.envelope import prefix_of
 from cloudoffload.wire.signing import Signer
 
 if TYPE_CHECKING:
@@ -175,12 +178,14 @@ class Session:
         The values are deleted when the collections are gone, or when the session closes.
         """
         given = collections[0] if len(collections) == 1 and isinstance(collections[0], (list, tuple)) else collections
+        found, repack = unpack_collections(*given)
         with self._working() as services:
-            expr, keys = expression(given, finalize=False, optimize_graph=optimize_graph)
+            expr, keys = expression(found, finalize=False, optimize_graph=optimize_graph)
             tasks, wanted = materialize(expr, keys)
             plan = self._plan(expr, tasks, wanted, kwargs)
             values = self._handles(services, plan, self._run(plan))
-        return rebuilt(given, expr, keys, lambda key, place: remote.node(key, values[plan.results[place]]))
+        kept = rebuilt(found, expr, keys, lambda key, place: remote.node(key, values[plan.results[place]]))
+        return list(repack(kept))
 
     def plan(self, *collections: Any) -> Plan:
         """Units that computing these collections would run; nothing is run."""
@@ -377,11 +382,25 @@ class Session:
             )
         requirements = with_stated(with_stated(Requirements(), dask.get_annotations()), stated)
         plan = make_plan(tasks, wanted, requirements=requirements, stated=of_tasks(dsk), rules=self._rules)
+        plan = self._with_foreign_values(plan)
         services = self._open()
         for unit in {(unit.prefix, unit.requirements, unit.here_because): unit for unit in plan.units}.values():
             services.decide(unit)  # whatever can't run anywhere is said before anything runs
         self._planned.append(plan.units)
         return plan
+
+    def _with_foreign_values(self, plan: Plan) -> Plan:
+        """The plan with what another session has persisted as data: its objects are out of reach for these workers."""
+        known = {
+            i: ref for i, ref in plan.known.items() if ref.data is not None or ref.key.startswith(prefix_of(self.run_id))
+        }
+        if len(known) == len(plan.known):
+            return plan
+        data = [
+            value.load() if isinstance(value, remote.RemoteValue) and i not in known else value
+            for i, value in enumerate(plan.data)
+        ]
+        return replace(plan, data=tuple(data), known=known)
 
     def _run(
         self,

@@ -76,7 +76,7 @@ def make_plan(
     PlanError
         The graph can't be run as asked.
     """
-    tasks = rewrite(cull(tasks, set(wanted)))
+    tasks = remote.lifted(rewrite(cull(tasks, set(wanted))))
     shipped = {key: node for key, node in tasks.items() if not _is_remote(node)}
     refuse_credentials(shipped)
     here = classify(shipped)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from dask._task_spec import GraphNode, Task
+from dask._task_spec import GraphNode, Task, TaskRef, _execute_subgraph
 
 from cloudoffload.types import Key, Ref
 
@@ -52,3 +52,36 @@ def load(remote: RemoteValue) -> Any:
 def node(key: Key, remote: RemoteValue) -> GraphNode:
     """Graph node of a persisted value."""
     return Task(key, load, remote)
+
+
+def lifted(tasks: Mapping[Key, GraphNode]) -> dict[Key, GraphNode]:
+    """The graph with every persisted value as a node of its own, also where Dask has fused it into a reader of it."""
+    result: dict[Key, GraphNode] = {}
+    for key, task in tasks.items():
+        result[key] = _without(key, task, result)
+    return result
+
+
+def _without(key: Key, task: GraphNode, lifted: dict[Key, GraphNode]) -> GraphNode:
+    if type(task) is not Task or task.func is not _execute_subgraph:
+        return task
+    inner, out, in_keys, *arguments = task.args
+    kept: dict[Key, GraphNode] = {}
+    moved: dict[Key, TaskRef] = {}
+    changed = False
+    for name, item in inner.items():
+        if type(item) is Task and item.func is load:
+            # Names inside of a fused task are its own: they may mean something else outside.
+            place = ("persisted", key, name)
+            lifted[place] = item
+            moved[name] = TaskRef(place)
+            continue
+        kept[name] = _without((key, name), item, lifted)
+        changed = changed or kept[name] is not item
+    if not moved and not changed:
+        return task
+    if changed:
+        # What was lifted out of an inner fused task is an input of this one now.
+        fresh = {name for item in kept.values() for name in item.dependencies if name in lifted}
+        moved |= {name: TaskRef(name) for name in fresh if name not in in_keys}
+    return Task(task.key, _execute_subgraph, kept, out, (*in_keys, *moved), *arguments, *moved.values())

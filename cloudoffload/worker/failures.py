@@ -82,7 +82,9 @@ def _traceback(error: BaseException) -> str:
     tb = error.__traceback__
     while tb is not None and any(part in tb.tb_frame.f_code.co_filename for part in _OUR_FRAMES):
         tb = tb.tb_next
-    return "".join(traceback.format_exception(type(error), error, tb or error.__traceback__))[-_MAX_TEXT:]
+    text = "".join(traceback.format_exception(type(error), error, tb or error.__traceback__))
+    half = _MAX_TEXT // 2
+    return text if len(text) <= _MAX_TEXT else f"{text[:half]}\n[...]\n{text[-half:]}"
 
 
 def _plain(arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:

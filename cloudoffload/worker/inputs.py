@@ -60,6 +60,8 @@ class Inputs:
             return store.get(ref)
         offset, length = ref.span
         data = memoryview(bytearray(memoryview(ref.data)[offset : offset + length]))
+        if len(data) != length:
+            raise Corrupt("a value inside the call is shorter than its reference says")
         verify(data, ref.digest, "a value inside the call")
         return data
 

@@ -217,11 +217,18 @@ def test_a_unit_that_the_program_does_not_have(desk: Desk) -> None:
     assert failure(desk.run(task(print), program=dump([]))).type_name == "IndexError"
 
 
-@pytest.mark.parametrize("value", [threading.Lock, lambda: open(os.devnull), lambda: [iter(open(os.devnull))]])
+@pytest.mark.parametrize("value", [threading.Lock, lambda: Path(os.devnull).open("w"), lambda: [threading.Lock()]])
 def test_a_value_that_can_not_be_written_is_named(desk: Desk, value: Any) -> None:
-    """Locks and open files; a file is not taken for the lines in it."""
+    """Locks, and files that are open for writing."""
     found = failure(desk.run(task(value)))
     assert found.kind is FailureKind.UNPICKLABLE_RESULT and "can't be pickled" in found.message
+
+
+def test_an_open_file_is_not_taken_for_its_lines(desk: Desk) -> None:
+    """A file is an iterator too, but no lazy partition."""
+    path = desk.folder / "text"
+    path.write_text("one\ntwo\n")
+    assert desk.value(desk.run(task(path.open)).results[0]).read() == "one\ntwo\n"
 
 
 @pytest.mark.parametrize("emit", [Emit.VALUE, Emit.PARTS])
