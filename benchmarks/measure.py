@@ -104,11 +104,15 @@ class Peak:
         self._stop.set()
         self._thread.join()
 
+    def look(self) -> None:
+        """Take note of what the tree holds now."""
+        files = folder_bytes(self._folder)
+        self.files = max(self.files, files)
+        self.memory = max(self.memory, memory_bytes(self._pid, files if self.in_memory else 0))
+
     def _watch(self) -> None:
         while not self._stop.wait(INTERVAL):
-            files = folder_bytes(self._folder)
-            self.files = max(self.files, files)
-            self.memory = max(self.memory, memory_bytes(self._pid, files if self.in_memory else 0))
+            self.look()
 
 
 def kill_tree(pid: int) -> None:

@@ -15,7 +15,7 @@ from dask.utils import funcname
 
 from cloudoffload.engine import scheduler
 from cloudoffload.engine.computation import STOP_SECONDS, Computation
-from cloudoffload.engine.session import Session
+from cloudoffload.engine.runner import Runner
 from cloudoffload.engine.spending import note_spend
 from cloudoffload.errors import MissingPackage, PlanError, UnpicklableGraph
 from cloudoffload.types import Key, Requirements
@@ -39,14 +39,14 @@ class UnitExecutor(Executor):
 
     Parameters
     ----------
-    session : Session
-        Where the calls run.
+    runner : callable
+        Returns where the calls run, or raises when the session is closed.
     requirements : Requirements
         Of every call.
     """
 
-    def __init__(self, session: Session, requirements: Requirements = Requirements()) -> None:  # noqa: B008 - immutable
-        self._session = session
+    def __init__(self, runner: Callable[[], Runner], requirements: Requirements) -> None:
+        self._runner = runner
         self._requirements = requirements
         self._numbers = itertools.count()
         self._lock = threading.Lock()
@@ -65,7 +65,7 @@ class UnitExecutor(Executor):
             return
         # Ctrl-C, or the program ends: nobody wants to wait for what is under way.
         self.cancel()
-        note_spend(error, self._session.ledger)
+        note_spend(error, self._runner().services.ledger)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run ``fn(*args, **kwargs)`` as a unit.
@@ -81,7 +81,7 @@ class UnitExecutor(Executor):
             if self._shut:
                 raise RuntimeError("this executor was shut down; get a new one from session.executor()")
             if not self._waiting:
-                self._session.in_background(self._run_batch)
+                self._runner().services.pool.submit(self._run_batch)
             self._waiting.append(job)
             self._unfinished += 1
         return job.future
@@ -141,7 +141,7 @@ class UnitExecutor(Executor):
 
         try:
             tasks = {key: job.task for key, job in jobs.items()}
-            self._session.run_independent(tasks, self._requirements, settle, started)
+            self._runner().run_independent(tasks, self._requirements, settle, started)
         except BaseException as error:  # noqa: BLE001 - whatever ended the batch ended each of its calls
             if not isinstance(error, PlanError) or len(jobs) == 1:
                 for job in waiting.values():
@@ -183,7 +183,7 @@ def offload(func: Callable[[Any], T], over: Iterable[Any], **requirements: Any) 
     list
         Results in the order of the items.
     """
-    with UnitExecutor(scheduler.current(), Requirements(**requirements)) as executor:
+    with scheduler.current().executor(Requirements(**requirements)) as executor:
         try:
             return list(executor.map(func, over))
         except BaseException:

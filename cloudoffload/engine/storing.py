@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from cloudoffload.engine.services import STORE, Services
-from cloudoffload.types import Ref, Resources
+from cloudoffload.types import Edge, Ref, Resources
 from cloudoffload.wire.codecs import encode_pickle
 from cloudoffload.wire.digest import digest
 from cloudoffload.wire.envelope import prefix_of
@@ -39,6 +39,13 @@ def store_program(services: Services, program: bytes) -> Ref:
 def store_data(services: Services, values: Iterable[Any]) -> list[Ref]:
     """Refs of values that a graph held inline, each stored once in a run."""
     return in_parallel(services, lambda value: _store_value(services, value), list(values))
+
+
+def part_of(ref: Ref, edge: Edge) -> Ref:
+    """Ref of what an edge means of a stored value: its part, or the whole."""
+    if edge.part is None:
+        return ref
+    return Ref(ref.store, ref.key, ref.span, ref.nbytes, ref.digest, ref.parted, edge.part, ref.data)
 
 
 def fetch(services: Services, ref: Ref) -> Any:

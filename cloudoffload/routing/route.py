@@ -71,7 +71,7 @@ def route(
     Raises
     ------
     LocalPathError
-        It must run on this machine, which is not among the candidates.
+        It must run on this machine, which is not among the candidates or is not where it asks to run.
     PlanError
         Every candidate is ruled out; the message says why, each by each.
     SettingsError
@@ -168,6 +168,12 @@ def _impossible(requirements: Requirements, here_because: str, quotes: tuple[Quo
         return LocalPathError(
             f"a unit must run on this machine because {here_because}, and this machine is not among the session's "
             f'providers ({", ".join(names) or "none"}): add "local" to them, or use files in object storage'
+        )
+    if here_because and requirements.provider is not None and not matches(requirements.provider, LOCAL):
+        return LocalPathError(
+            f"a unit must run on this machine because {here_because}, and it asks for provider "
+            f"{requirements.provider!r}: use files in object storage, or leave the choice of its provider to the "
+            "session"
         )
     if requirements.provider is not None and not any(matches(requirements.provider, name) for name in names):
         return PlanError(

@@ -42,11 +42,9 @@ def test_a_session_offers_exactly_these_methods() -> None:
         "executor",
         "explain",
         "get",
-        "in_background",
         "persist",
         "plan",
         "report",
-        "run_independent",
         "stats",
     }
 

@@ -217,7 +217,7 @@ def test_a_unit_that_the_program_does_not_have(desk: Desk) -> None:
     assert failure(desk.run(task(print), program=dump([]))).type_name == "IndexError"
 
 
-@pytest.mark.parametrize("value", [threading.Lock, lambda: Path(os.devnull).open("w"), lambda: [threading.Lock()]])
+@pytest.mark.parametrize("value", [threading.Lock, lambda: os.fdopen(os.dup(2), "w"), lambda: [threading.Lock()]])
 def test_a_value_that_can_not_be_written_is_named(desk: Desk, value: Any) -> None:
     """Locks, and files that are open for writing."""
     found = failure(desk.run(task(value)))
