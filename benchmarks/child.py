@@ -15,7 +15,7 @@ from benchmarks.workloads import WORKLOADS
 
 
 def measure(workload: str, engine: str, size: int, repetitions: int, data: Path) -> dict[str, Any]:
-    """Run once to warm everything up, then so many times against the clock.
+    """Run once to warm everything up, then so many times against the clock, each time on collections built anew.
 
     Returns
     -------
@@ -24,16 +24,17 @@ def measure(workload: str, engine: str, size: int, repetitions: int, data: Path)
         and all below it, for each repetition), ``client`` (bytes in and out through the client, for each repetition, or
         None).
     """
-    run = WORKLOADS[workload].run
+    build, run = WORKLOADS[workload].build, WORKLOADS[workload].run
     with ENGINES[engine]() as opened:
         place = opened.place(data)
-        run(place, size)
+        run(build(place, size))
         traffic = opened.traffic()
         cpu = cpu_seconds(os.getpid())
         walls, answers = [], []
         for _ in range(repetitions):
+            collections = build(place, size)
             started = time.perf_counter()
-            answers.append(run(place, size))
+            answers.append(run(collections))
             walls.append(time.perf_counter() - started)
         used = cpu_seconds(os.getpid()) - cpu
         through = [now - before for now, before in zip(opened.traffic(), traffic, strict=True)]

@@ -217,4 +217,3 @@ def test_a_worker_with_another_python_is_refused(tmp_path: Path, monkeypatch: py
         pytest.raises(errors.VersionMismatch, match=rf"client {here}, worker {there}; deploy the worker with Python"),
     ):
         compute(session, os.getpid)
-

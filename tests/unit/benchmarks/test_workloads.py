@@ -10,7 +10,7 @@ import pandas as pd
 from benchmarks.data import PARTITIONS, merge_tables
 from benchmarks.engines import ENGINES
 from benchmarks.harness import Trial, run_once
-from benchmarks.workloads import WORKLOADS, run_merge
+from benchmarks.workloads import WORKLOADS, build_merge, run_merge
 
 
 def test_every_engine_of_a_workload_exists() -> None:
@@ -31,7 +31,7 @@ def test_the_join_reads_each_file_as_one_partition(tmp_path: Path) -> None:
         return dask.get(tasks, keys, **options)
 
     with dask.config.set(scheduler=get):
-        rows, total = run_merge(str(folder), 1000)
+        rows, total = run_merge(build_merge(str(folder), 1000))
     joined = pd.read_parquet(folder / "left").merge(pd.read_parquet(folder / "right"), on="k")
     assert (rows, total) == (1000, (joined.x * joined.y).sum())
     assert len(reads) == 2 * PARTITIONS
