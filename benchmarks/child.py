@@ -29,14 +29,14 @@ def measure(workload: str, engine: str, size: int, repetitions: int, data: Path)
         place = opened.place(data)
         run(build(place, size))
         traffic = opened.traffic()
-        cpu = cpu_seconds(os.getpid())
-        walls, answers = [], []
+        walls, answers, used = [], [], 0.0
         for _ in range(repetitions):
             collections = build(place, size)
+            cpu = cpu_seconds(os.getpid())
             started = time.perf_counter()
             answers.append(run(collections))
             walls.append(time.perf_counter() - started)
-        used = cpu_seconds(os.getpid()) - cpu
+            used += cpu_seconds(os.getpid()) - cpu
         through = [now - before for now, before in zip(opened.traffic(), traffic, strict=True)]
     return {
         "walls": walls,

@@ -88,11 +88,12 @@ def plan_and_estimate(console: Console, plan: Plan, estimate: Estimate) -> None:
     kinds = Counter(unit.prefix for unit in plan.units)
     units = ", ".join(f"{count} {prefix}" for prefix, count in kinds.most_common())
     places = ", ".join(f"{count} on {name}" for name, count in estimate.by_provider.items())
-    console.print(f"  plan: {len(plan.units)} units ({escape(units)}); {escape(places)}")
+    count = f"{len(plan.units)} unit" + "s" * (len(plan.units) != 1)
+    console.print(f"  plan: {count} ({escape(units)}); {escape(places)}")
     low, high = format_usd(estimate.usd_low), format_usd(estimate.usd_high)
     console.print(
         f"  estimate: {low} to {high}, about {estimate.seconds:.1f} s, {estimate.calls} calls, "
-        f"{size(estimate.bytes_in)} in and {size(estimate.bytes_out)} out through the store"
+        f"{size(estimate.bytes_in)} to read"
     )
 
 

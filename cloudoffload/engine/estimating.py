@@ -18,13 +18,13 @@ def estimate_plan(services: Services, plan: Plan, bytes_read: int) -> Estimate:
     plan : Plan
         What would run.
     bytes_read : int
-        What its units read from files, bytes; taken to be spread evenly over those that have no inputs.
+        What its units read from files, bytes; taken to be spread evenly over those that need no other unit.
     """
     groups: dict[tuple[str, str], list[Unit]] = {}
     for unit in plan.units:
         groups.setdefault((unit.prefix, services.decide(unit).provider), []).append(unit)
     sizes = [plan.known[i].nbytes if i in plan.known else nbytes_of(value) for i, value in enumerate(plan.data)]
-    leaves = sum(not unit.inputs for unit in plan.units)
+    leaves = sum(_is_leaf(unit, plan) for unit in plan.units)
     each = bytes_read // leaves if leaves else 0
     return estimate(_work(services, plan, sizes, each, prefix, name, units) for (prefix, name), units in groups.items())
 
@@ -42,6 +42,10 @@ def _work(
         memory_mb=lane.memory_mb,
         units=len(units),
         inputs=sum(len(unit.inputs) for unit in units),
-        input_bytes=stored + each * sum(not unit.inputs for unit in units),
+        input_bytes=stored + each * sum(_is_leaf(unit, plan) for unit in units),
         learned=None if record is None else Learned(record.mean, record.longest),
     )
+
+
+def _is_leaf(unit: Unit, plan: Plan) -> bool:
+    return all(edge.source >= len(plan.units) for edge in unit.inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 from collections.abc import Callable, Iterable
@@ -17,7 +18,7 @@ from cloudoffload.engine import scheduler
 from cloudoffload.engine.computation import STOP_SECONDS, Computation
 from cloudoffload.engine.runner import Runner
 from cloudoffload.engine.spending import note_spend
-from cloudoffload.errors import MissingPackage, PlanError, UnpicklableGraph
+from cloudoffload.errors import MissingPackage, PlanError, SessionClosed, UnpicklableGraph
 from cloudoffload.types import Key, Requirements
 
 P = ParamSpec("P")
@@ -65,7 +66,8 @@ class UnitExecutor(Executor):
             return
         # Ctrl-C, or the program ends: nobody wants to wait for what is under way.
         self.cancel()
-        note_spend(error, self._runner().services.ledger)
+        with contextlib.suppress(SessionClosed):
+            note_spend(error, self._runner().services.ledger)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run ``fn(*args, **kwargs)`` as a unit.

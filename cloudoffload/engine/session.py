@@ -113,7 +113,7 @@ class Session:
         self.closed = False
         self._lock = threading.RLock()
         self._runner: Runner | None = None
-        self._end: weakref.finalize[..., Session] | None = None
+        self._end: weakref.finalize[..., Runner] | None = None
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open" if self._runner else "not started"
@@ -268,9 +268,10 @@ class Session:
                 raise SessionClosed("this Session is closed; open a new one")
             if self._runner is None:
                 services = self._start()
-                # Also when nobody closes it: when the last reference is gone, and when the interpreter ends.
-                self._end = weakref.finalize(self, _end, services, os.getpid())
                 self._runner = Runner(services, self._options.rules)
+                # Also when nobody closes it: when neither the session nor a persisted value is left, and when the
+                # interpreter ends.
+                self._end = weakref.finalize(self._runner, _end, services, os.getpid())
             return self._runner
 
     def _start(self) -> Services:

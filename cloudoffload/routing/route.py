@@ -169,16 +169,11 @@ def _impossible(requirements: Requirements, here_because: str, quotes: tuple[Quo
             f"a unit must run on this machine because {here_because}, and this machine is not among the session's "
             f'providers ({", ".join(names) or "none"}): add "local" to them, or use files in object storage'
         )
-    if here_because and requirements.provider is not None and not matches(requirements.provider, LOCAL):
-        return LocalPathError(
-            f"a unit must run on this machine because {here_because}, and it asks for provider "
-            f"{requirements.provider!r}: use files in object storage, or leave the choice of its provider to the "
-            "session"
-        )
     if requirements.provider is not None and not any(matches(requirements.provider, name) for name in names):
         return PlanError(
             f"a unit asks for provider {requirements.provider!r}, and the session has {', '.join(names) or 'none'}: "
             f"add it to the session's providers, or ask for one of these"
         )
     refusals = "; ".join(f"{quote.provider}: {quote.refusal}" for quote in quotes) or "the session has no providers"
-    return PlanError(f"no provider can run a unit ({refusals}): relax its Requirements, or add a provider that fits")
+    error = LocalPathError if here_because else PlanError
+    return error(f"no provider can run a unit ({refusals}): relax its Requirements, or add a provider that fits")

@@ -27,7 +27,6 @@ def main() -> None:
     read_fd, write_fd, leash_fd = map(int, sys.argv[1:4])
     keys = {name: base64.b64decode(key) for name, key in json.loads(os.environ.pop("CLOUDOFFLOAD_PUBLIC_KEYS")).items()}
     threading.Thread(target=_end_with_client, args=(leash_fd,), name="cloudoffload-leash", daemon=True).start()
-    _preload()
     os.write(write_fd, LENGTH.pack(0))  # ready
     with os.fdopen(read_fd, "rb", buffering=1 << 16) as calls:
         while len(prefix := calls.read(LENGTH.size)) == LENGTH.size:
@@ -56,11 +55,6 @@ def _end_with_client(leash_fd: int) -> None:
     fcntl.fcntl(leash_fd, fcntl.F_SETFL, fcntl.fcntl(leash_fd, fcntl.F_GETFL) | os.O_ASYNC)
     os.read(leash_fd, 1)
     os._exit(0)
-
-
-def _preload() -> None:
-    # What nearly every graph imports; the first call should not pay for it.
-    import dask._task_spec  # noqa: F401
 
 
 if __name__ == "__main__":

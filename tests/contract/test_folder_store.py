@@ -40,14 +40,15 @@ print(sorted(path.name for path in store._root.rglob("*") if path.is_file()), st
 
 
 def write_too_much(folder: Path, command: Sequence[str] = (), **options: object) -> str:
-    return subprocess.run(
+    ended: subprocess.CompletedProcess[str] = subprocess.run(
         [*command, sys.executable, "-c", WRITE_TOO_MUCH, folder.as_uri()],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
         **options,  # type: ignore[call-overload]
-    ).stdout
+    )
+    return ended.stdout
 
 
 def mode(path: Path) -> int:

@@ -48,7 +48,14 @@ class StoreSuite:
 
     def test_pieces_come_back_end_to_end(self, store: ObjectStore) -> None:
         """One object of many pieces of any bytes-like type, more than one system call takes; its size is returned."""
-        pieces = [b"head", bytearray(b"-"), memoryview(b"view"), b"", np.arange(3, dtype="u1").data, *[b"x"] * 3000]
+        pieces: list[Buffer] = [
+            b"head",
+            bytearray(b"-"),
+            memoryview(b"view"),
+            b"",
+            np.arange(3, dtype="u1").data,
+            *[b"x"] * 3000,
+        ]
         assert store.put("a/object", pieces) == 4 + 1 + 4 + 3 + 3000
         whole = b"head-view\0\1\2" + b"x" * 3000
         assert store.get(self.ref(store, "a/object", whole)) == whole
@@ -64,7 +71,7 @@ class StoreSuite:
         """Whoever reads next reads the new object, through this store or another one on the same objects."""
         store.put("object", [b"old and long"])
         store.put("object", [b"new"])
-        assert opened().get(self.ref(store, "object", b"new")) == b"new"
+        assert opened().get(self.ref(store, "object", b"new")).tobytes() == b"new"
         with pytest.raises(Corrupt):
             store.read("object", 0, 12)
 
@@ -155,7 +162,7 @@ class StoreSuite:
         """The second writer is told that there was one, and changes nothing."""
         assert store.put_if_absent("object", [b"fir", b"st"]) is True
         assert store.put_if_absent("object", [b"second"]) is False
-        assert store.read("object", 0, 5) == b"first"
+        assert store.read("object", 0, 5).tobytes() == b"first"
 
     def test_one_of_many_racing_writers_wins(self, opened: Callable[[], ObjectStore]) -> None:
         """Sixteen writers at once, each through a store of its own: one is told that it wrote, and its bytes stay."""
@@ -226,7 +233,7 @@ class StoreSuite:
 
     def exists(self, store: ObjectStore, key: str) -> bool:
         try:
-            return store.read(key, 0, 1) == b"x"
+            return store.read(key, 0, 1).tobytes() == b"x"
         except ObjectMissing:
             return False
 
@@ -251,7 +258,7 @@ class StoreSuite:
     def test_keys_with_odd_characters_are_keys(self, store: ObjectStore, key: str) -> None:
         """A key is read, listed and deleted as it was written."""
         store.put(key, [b"x"])
-        assert store.read(key, 0, 1) == b"x" and list(store.keys()) == [key]
+        assert store.read(key, 0, 1).tobytes() == b"x" and list(store.keys()) == [key]
         store.delete([key])
         assert list(store.keys()) == []
 
@@ -326,7 +333,7 @@ class TestFolder(StoreSuite):
         store.put("a", [b"x"])
         with pytest.raises(StoreError, match="Not a directory"):
             store.put("a/b", [b"y"])
-        assert store.read("a", 0, 1) == b"x"
+        assert store.read("a", 0, 1).tobytes() == b"x"
 
     def test_a_lost_write_costs_nothing_on_this_machine(self, store: ObjectStore) -> None:
         """Nobody bills it."""

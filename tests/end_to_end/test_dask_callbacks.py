@@ -143,7 +143,6 @@ def test_profilers_profile() -> None:
 
 def test_a_cache_of_values_is_left_out_with_a_warning() -> None:
     """Values stay in the store: what it would keep are not values."""
-    pytest.importorskip("cachey")
     with Cache(1e6), pytest.warns(UserWarning, match="left out"):
         assert graph().compute() == 6
 

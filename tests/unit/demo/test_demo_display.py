@@ -107,8 +107,7 @@ def test_plan_and_estimate_are_said_before(console: Console) -> None:
     display.plan_and_estimate(console, Plan(units, b"", (), ()), estimate)
     assert shown(console) == (
         "  plan: 3 units (2 read-parquet, 1 sum); 2 on aws, 1 on local\n"
-        "  estimate: $0.001 to $0.002, about 1.2 s, 2 calls, 2.0 MB in and 3.0 kB out "
-        "through the store\n"
+        "  estimate: $0.001 to $0.002, about 1.2 s, 2 calls, 2.0 MB to read\n"
     )
 
 

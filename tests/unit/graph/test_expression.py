@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import dask
+import dask.bag as db
 import pytest
+from dask._task_spec import Task
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 
@@ -24,7 +26,7 @@ def handed(*collections: Any) -> tuple[Any, Any]:
 
     def get(graph: Any, keys: Any, **options: Any) -> Any:
         seen.append((graph, keys))
-        return dask.get(graph.__dask_graph__(), keys, **options)
+        return [None] * len(keys)  # not computed: Dask would keep the graph that it makes for that
 
     dask.compute(*collections, scheduler=get)
     (found,) = seen
@@ -53,12 +55,10 @@ def test_what_nobody_asked_for_does_not_run() -> None:
 
 def test_other_optimizers_of_dask_run() -> None:
     """Bags are fused by their own optimizer, also next to delayed values in one computation."""
-    import dask.bag as db
-
     bag = db.from_sequence(range(4), npartitions=2).map(add, 1).map(add, 1)
     tasks, _ = materialize(*handed(bag, dask.delayed(add)(1, 1)))
-    names = [str(key) for key in tasks]
-    assert sum("add" in name for name in names) == 3  # one for each partition of the bag, and the delayed one
+    fused = [key for key, node in tasks.items() if isinstance(node, Task) and "from_sequence-add" in str(key)]
+    assert len(fused) == bag.npartitions
 
 
 def test_a_small_value_that_tasks_share_travels_in_the_program() -> None:

@@ -99,7 +99,7 @@ def test_a_log_line_that_can_not_be_formatted_does_not_fail_the_task(desk: Desk)
 @pytest.mark.parametrize("source", ["print", "log", "warning"])
 def test_output_is_bounded_and_the_rest_is_counted(desk: Desk, source: str) -> None:
     """What came first is kept, up to the limit; the last message says how much is missing."""
-    texts = {
+    texts: dict[str, Callable[[str], Any]] = {
         "print": lambda text: sys.stdout.write(text),
         "log": lambda text: logging.error("%s", text),
         "warning": lambda text: warnings.warn(text, stacklevel=1),

@@ -127,10 +127,15 @@ def test_code_that_lets_nothing_else_run_ends_the_process_too(desk: Desk) -> Non
     assert b"holds_the_interpreter" in desk.worker.process.stderr.read()
 
 
+def slow() -> int:
+    time.sleep(0.6)
+    return 2
+
+
 def test_a_call_in_time_leaves_nothing_armed(desk: Desk) -> None:
     """The next call has its own time: the one before does not end it."""
     desk.run(task(lambda: 1), seconds=0.3)
-    (ref,) = desk.run(task(lambda: time.sleep(0.6) or 2), seconds=LONG).results
+    (ref,) = desk.run(task(slow), seconds=LONG).results
     assert desk.value(ref) == 2
 
 
