@@ -99,7 +99,7 @@ class Computation:
         try:
             self._callbacks.start()
             with metered(services, "upload"):
-                self._graph = store_program(services, plan.program)
+                self._graph = store_program(services, plan.program, len(plan.units))
                 data = self._data()
             self._drive(data)
             return self._delivered | dict(enumerate(data, len(plan.units)))

@@ -245,8 +245,7 @@ class Loop:
             return error
         times = "once" if tries == 1 else f"{tries} times"
         lost = WorkerLost(
-            f"task {unit.prefix!r} was tried {times} and gave no value; the last time: {error}. If its code "
-            "ends the process or needs more memory than a worker has, use smaller partitions or more memory"
+            f"task {unit.prefix!r} was tried {times} and gave no value; the last time: {error}{retries.advice(error)}"
         )
         lost.__cause__ = error
         return lost

@@ -63,3 +63,17 @@ def may_retry(error: BaseException) -> bool:
 def ran_nothing(error: BaseException, units: int) -> bool:
     """Whether a call of so many units was refused before any of them ran; that uses up no try."""
     return isinstance(error, Throttled) or (isinstance(error, PayloadTooLarge) and units > 1)
+
+
+def advice(error: BaseException) -> str:
+    """End of the sentence about a unit that was lost too often: what its owner can do, where that is known."""
+    if isinstance(error, TimedOut):
+        return "; use smaller partitions, or say with Requirements(seconds=...) how long it takes"
+    if isinstance(error, OutOfMemory):
+        return "; use smaller partitions or more memory"
+    if isinstance(error, ProviderDown):
+        return (
+            ". If its code ends the process or needs more memory than a worker has, use smaller partitions or more "
+            "memory"
+        )
+    return ""

@@ -25,6 +25,7 @@ from cloudoffload.engine.events import Events
 from cloudoffload.engine.options import read_options
 from cloudoffload.engine.runner import Runner
 from cloudoffload.engine.services import Services
+from cloudoffload.engine.spending import note_spend
 from cloudoffload.errors import SessionClosed
 from cloudoffload.graph import remote
 from cloudoffload.graph.expression import materialize
@@ -128,6 +129,8 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+        if isinstance(error, KeyboardInterrupt):
+            note_spend(error, self.ledger)  # it may have come between two computations
 
     def __call__(self, dsk: Any, keys: Any, **kwargs: Any) -> Any:
         """Let ``scheduler=session`` work."""

@@ -19,15 +19,28 @@ from cloudoffload.worker.inputs import Inputs
 PARALLEL = 8
 """Transfers of the client at once."""
 
+INLINE_PROGRAMS = 64 * 1024
+"""Most bytes that all copies of a program inside calls may take together; beyond it one stored object costs less."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-def store_program(services: Services, program: bytes) -> Ref:
-    """Ref of a pickled program: inside the calls when it is small, else an object that every worker reads once."""
+def store_program(services: Services, program: bytes, calls: int) -> Ref:
+    """Ref of a pickled program: inside the calls when it is small, else an object that every worker reads once.
+
+    Parameters
+    ----------
+    services : Services
+        Of the session.
+    program : bytes
+        The pickled units.
+    calls : int
+        Most calls that may carry it.
+    """
     algorithm = services.clouds.store.algorithm
     identity = digest((program,), algorithm)
-    if len(program) <= services.settings.inline_limit:
+    if len(program) <= services.settings.inline_limit and len(program) * calls <= INLINE_PROGRAMS:
         return Ref("", "", (0, len(program)), len(program), identity, data=program)
 
     def put(piece: bytes) -> Ref:

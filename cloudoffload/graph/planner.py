@@ -204,30 +204,33 @@ def _assemble(
     requested = {item.source for item in results if item.source < total}
     parted = {numbers[sources.resolve(source)] for source, _ in sources.parts.values()}
     entries: list[Entry] = []
-    units: list[Unit] = []
-    needs: list[set[int]] = []
+    inputs: list[tuple[Edge, ...]] = []
+    emits: list[Emit] = []
     for number, group in enumerate(groups):
         names, edges, steps, emit = _program_entry(sources, group, edge, data, total)
         if number in parted and number not in requested and emit is Emit.VALUE:
             emit = Emit.PARTS
         entries.append(entry(steps, group.key, names, emit))
-        needs.append({item.source for item in edges if item.source < total})
-        units.append(
-            Unit(
-                number=number,
-                key=group.key,
-                prefix=key_split(group.key),
-                inputs=edges,
-                priority=number,
-                emit=emit,
-                requested=number in requested,
-                keeps_inputs=emit is Emit.INDEX,
-                here_because=next((here[key] for key in group.members if key in here), "") if here else "",
-                requirements=wishes.of(group),
-            )
+        inputs.append(edges)
+        emits.append(emit)
+    places = _places([{item.source for item in edges if item.source < total} for edges in inputs])
+    units = [
+        Unit(
+            number=number,
+            key=group.key,
+            prefix=key_split(group.key),
+            inputs=inputs[number],
+            priority=places[number],
+            emit=emits[number],
+            requested=number in requested,
+            keeps_inputs=emits[number] is Emit.INDEX,
+            here_because=next((here[key] for key in group.members if key in here), "") if here else "",
+            requirements=wishes.of(group),
         )
+        for number, group in enumerate(groups)
+    ]
     known = {i: value.ref for i, value in enumerate(data.values) if isinstance(value, remote.RemoteValue)}
-    return Plan(_prioritized(units, needs), _pickled(entries, groups), tuple(data.values), results, known)
+    return Plan(tuple(units), _pickled(entries, groups), tuple(data.values), results, known)
 
 
 def _program_entry(sources: _Sources, group: Group, edge: Any, data: Data, total: int) -> Any:
@@ -252,13 +255,13 @@ def _program_entry(sources: _Sources, group: Group, edge: Any, data: Data, total
     return tuple(inputs), tuple(inputs.values()), to_steps(nodes, frozenset(inputs)), emit
 
 
-def _prioritized(units: list[Unit], needs: list[set[int]]) -> tuple[Unit, ...]:
-    """Units with their places in Dask's order, which frees values as early as it can."""
+def _places(needs: list[set[int]]) -> Mapping[int, int] | Sequence[int]:
+    """Each unit's place in Dask's order, which frees values as early as it can."""
     if not any(needs):
-        return tuple(units)
+        return range(len(needs))
     # Dask orders graphs of tasks; these stand in for the units and are never run.
-    places = order({i: Task(i, _prioritized, *map(TaskRef, sorted(need))) for i, need in enumerate(needs)})
-    return tuple([replace(unit, priority=places[unit.number]) for unit in units])
+    places: Mapping[int, int] = order({i: Task(i, _places, *map(TaskRef, need)) for i, need in enumerate(needs)})
+    return places
 
 
 def _pickled(entries: list[Entry], groups: list[Group]) -> bytes:

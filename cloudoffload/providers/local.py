@@ -8,6 +8,7 @@ import json
 import os
 import queue
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -220,7 +221,7 @@ class _Worker:
             )
         if status == EXIT_STATUS:
             return TimedOut("a worker on this machine ended itself at the call's deadline")
-        how = f"by signal {-status}" if status < 0 else f"with status {status}"
+        how = f"by signal {-status} ({signal.strsignal(-status)})" if status < 0 else f"with status {status}"
         return ProviderDown(f"a worker on this machine was ended {how} while it ran the call")
 
 

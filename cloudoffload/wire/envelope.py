@@ -26,6 +26,9 @@ from cloudoffload.wire.signing import SIGNATURE_BYTES, Signer, verify_signature
 
 MAGIC = b"COF1"
 WIRE_VERSION = 1
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+"""Pickles hold byte code, so client and worker must agree on it."""
+
 CLOCK_SKEW = 300.0
 """Seconds by which a worker's clock may differ from the client's."""
 
@@ -50,7 +53,7 @@ class Order:
     results: str = "verified"
     inline_limit: int = 16384  # values up to this size travel in the outcome, bytes
     result_limit: int = 5 << 30  # largest single value, bytes
-    python: str = f"{sys.version_info.major}.{sys.version_info.minor}"
+    python: str = PYTHON
 
 
 def prefix_of(run: str) -> str:

@@ -10,6 +10,7 @@ import msgpack
 
 from cloudoffload.errors import BadSignature, Corrupt
 from cloudoffload.types import Call, Failure, FailureKind, Message, Outcome, Ref, Resources
+from cloudoffload.wire.envelope import prefix_of
 from cloudoffload.wire.refs import pack, unpack
 
 _MAC_BYTES = 32
@@ -49,7 +50,7 @@ def open_outcome(raw: bytes, call: Call) -> Outcome:
     BadSignature
         It does not come from the worker that got this call, or it was altered.
     Corrupt
-        It is authentic but can't be read, or does not answer every unit.
+        It is authentic but can't be read, does not answer every unit, or names objects of another run.
     """
     body, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
     if not hmac.compare_digest(mac, _mac(body, call.id, call.answer_key)):
@@ -71,6 +72,10 @@ def open_outcome(raw: bytes, call: Call) -> Outcome:
         raise Corrupt(f"the outcome can't be read: {error}") from error
     if not len(outcome.results) == len(outcome.unit_seconds) == len(call.units):
         raise Corrupt("the outcome does not answer every unit of its call")
+    # The client reads what refs name, and deletes it in the end, with credentials that reach beyond the run.
+    prefix = prefix_of(call.run)
+    if any(isinstance(item, Ref) and item.store and not item.key.startswith(prefix) for item in outcome.results):
+        raise Corrupt("the outcome names objects of another run")
     return outcome
 
 

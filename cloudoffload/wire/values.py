@@ -32,7 +32,7 @@ _PADDING = bytes(ALIGNMENT)
 
 
 class Span(NamedTuple):
-    """One value or part inside an object that is being written."""
+    """Where one value or part lies inside its object."""
 
     offset: int
     length: int
@@ -141,7 +141,7 @@ def unpack_value(span: memoryview, *, pickles: bool = True) -> tuple[str, Any]:
 
 
 def _within(offset: Any, size: Any, stop: int) -> bool:
-    return type(offset) is type(size) is int and 0 <= offset <= offset + size <= stop and size >= 0
+    return type(offset) is type(size) is int and 0 <= offset <= offset + size <= stop
 
 
 def _lay(encoded: Encoded, pieces: list[Buffer]) -> int:

@@ -51,9 +51,11 @@ def of_user_code(error: BaseException) -> Failure:
 
 
 def of_loading(error: BaseException) -> Failure:
-    """Failure of unpickling the program."""
+    """Failure of reading and unpickling the program."""
     if isinstance(error, ModuleNotFoundError):
         return _failure(FailureKind.MISSING_PACKAGE, error, message=_module(error))
+    if isinstance(error, MemoryError):
+        return _failure(FailureKind.OUT_OF_MEMORY, error)
     return _failure(FailureKind.UNPICKLABLE_GRAPH, error)
 
 

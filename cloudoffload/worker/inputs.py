@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ from cloudoffload.wire.digest import verify
 from cloudoffload.wire.parts import EMPTY
 from cloudoffload.wire.values import Footer, Span, unpack_footer, unpack_value
 
-_MAX_FOOTERS = 4096
+_MAX_FOOTERS = 256
 
 
 class Inputs:
@@ -23,7 +22,7 @@ class Inputs:
     def __init__(self, stores: Mapping[str, ObjectStore], *, pickles: bool = True) -> None:
         self._stores = stores
         self._pickles = pickles
-        self._footers: OrderedDict[tuple[str, str, int, bytes], Footer] = OrderedDict()
+        self._footers: dict[tuple[str, str, int, bytes], Footer] = {}
 
     def value(self, ref: Ref) -> Any:
         """Value of a ref, of its part, or of all its parts put together.
@@ -49,7 +48,9 @@ class Inputs:
 
     def parts(self, ref: Ref) -> dict[PartName, Ref]:
         """Refs of all parts of a value in parts."""
-        return {name: _part(ref, span) for name, span in self._footer(ref).parts.items()}
+        # Read once, by a barrier of very many: not kept.
+        footer = unpack_footer(self.span(ref), ref.span[0])
+        return {name: _part(ref, span) for name, span in footer.parts.items()}
 
     def span(self, ref: Ref) -> memoryview:
         """Verified bytes of a ref's span; the footer's for a value in parts."""
@@ -80,7 +81,7 @@ class Inputs:
         if footer is None:
             footer = self._footers[key] = unpack_footer(self.span(ref), ref.span[0])
             if len(self._footers) > _MAX_FOOTERS:
-                self._footers.popitem(last=False)
+                del self._footers[next(iter(self._footers))]
         return footer
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from cloudoffload.errors import CloudoffloadError, StoreError
 from cloudoffload.store import ObjectStore, Usage, open_store
 from cloudoffload.types import Assignment, Emit, Failure, Message, Outcome, Ref, Resources, StoreAccess
-from cloudoffload.wire.envelope import Order, open_envelope
+from cloudoffload.wire.envelope import PYTHON, Order, open_envelope
 from cloudoffload.wire.outcome import seal_outcome
 from cloudoffload.wire.program import Loaded, load, run_steps
 from cloudoffload.worker import failures
@@ -23,13 +23,15 @@ from cloudoffload.worker.deadline import DeadlinePassed, deadline
 from cloudoffload.worker.inputs import Inputs
 from cloudoffload.worker.outputs import Outputs
 
-PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _PROGRAM_BYTES = 256 << 20
 _MAX_STORES = 8
 _MAXRSS_PER_MB = 1 << 20 if sys.platform == "darwin" else 1 << 10  # getrusage(2): bytes there, kB on Linux
 
+_FOREIGN = (Exception, SystemExit)
+"""What pickling and unpickling may raise: they run foreign code, and a script that they import may end itself."""
+
 _programs: OrderedDict[bytes, Loaded] = OrderedDict()
-_stores: OrderedDict[tuple[Any, ...], ObjectStore] = OrderedDict()
+_stores: dict[tuple[Any, ...], ObjectStore] = {}
 
 
 def answer(
@@ -137,19 +139,17 @@ def _run(program: Loaded, unit: Assignment, inputs: Inputs, outputs: Outputs) ->
         if emit == Emit.INDEX:
             return outputs.write_index(unit, inputs)
         values = {name: inputs.value(ref) for name, ref in zip(names, unit.inputs, strict=True)}
-    except Exception as error:  # noqa: BLE001 - unpickling an input runs foreign code; all of it must come back
+    except _FOREIGN as error:
         return failures.of_machinery(error)
     try:
         value = run_steps(steps, out, values)
         if isinstance(value, Iterator) and not isinstance(value, io.IOBase):
             value = list(value)  # a lazy partition of a bag can't cross the wire, and runs the user's code here
-    except DeadlinePassed:
-        raise
     except BaseException as error:  # noqa: BLE001 - the user's code; its error, SystemExit too, is the unit's result
         return failures.of_user_code(error)
     try:
         return outputs.write(unit, value, emit)
-    except Exception as error:  # noqa: BLE001 - pickling runs foreign code
+    except _FOREIGN as error:
         return failures.of_machinery(error)
 
 
@@ -162,12 +162,10 @@ def _program(order: Order, inputs: Inputs) -> Loaded | Failure:
         _programs.move_to_end(order.graph.digest)
         return program
     try:
-        data = inputs.span(order.graph)
+        program = load(inputs.span(order.graph))
     except CloudoffloadError as error:
         return failures.of_machinery(error)
-    try:
-        program = load(data)
-    except Exception as error:  # noqa: BLE001 - unpickling imports and runs foreign code
+    except _FOREIGN as error:
         return failures.of_loading(error)
     _programs[order.graph.digest] = program
     while len(_programs) > 1 and sum(item.nbytes for item in _programs.values()) > _PROGRAM_BYTES:
@@ -181,5 +179,5 @@ def _opened(access: StoreAccess) -> ObjectStore:
     if store is None:
         store = _stores[key] = open_store(access)
         if len(_stores) > _MAX_STORES:
-            _stores.popitem(last=False)
+            del _stores[next(iter(_stores))]  # the oldest: its credentials expire first
     return store

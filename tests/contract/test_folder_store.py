@@ -8,7 +8,9 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ import pytest
 import cloudoffload
 from cloudoffload.errors import StoreError
 from cloudoffload.store import open_store
+from cloudoffload.store.folder import _write_all
 from cloudoffload.types import Ref, StoreAccess
 from cloudoffload.wire.codecs import encode_pickle
 from cloudoffload.wire.values import pack_value, unpack_value
@@ -112,6 +115,47 @@ store.put("runs/a/object", [bytes(1 << 20)] * 4)
     assert list(store.keys()) == []
     assert store.delete_prefix("runs/a/") == 0
     assert not (tmp_path / "runs" / "a").exists()
+
+
+def test_a_write_leaves_the_object_and_nothing_else(tmp_path: Path) -> None:
+    """Also when sixteen writers race for it."""
+    store = open_store(StoreAccess(tmp_path.as_uri()))
+    store.put("object", [b"x"])
+    start = threading.Barrier(16)
+
+    def write(_: int) -> bool:
+        start.wait()
+        return store.put_if_absent("once", [bytes(100_000)])
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(write, range(16))) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["object", "once"]
+
+
+def test_a_write_that_the_system_interrupts_goes_on() -> None:
+    """A signal may end a system call with a part of the bytes written; the rest follows, nothing twice."""
+    read_end, write_end = os.pipe()
+    pieces = [os.urandom(size) for size in (70_000, 1, 0, 300_000, 50_000)]
+    received = bytearray()
+    writer = threading.get_ident()
+    previous = signal.signal(signal.SIGUSR1, lambda *_: None)
+
+    def read() -> None:
+        while chunk := os.read(read_end, 1000):
+            received.extend(chunk)
+            if len(received) < 300_000:
+                signal.pthread_kill(writer, signal.SIGUSR1)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        assert _write_all(write_end, pieces) == 420_001
+    finally:
+        os.close(write_end)
+        reader.join()
+        os.close(read_end)
+        signal.signal(signal.SIGUSR1, previous)
+    assert received == b"".join(pieces)
 
 
 def test_a_folder_that_somebody_removed_is_made_again(tmp_path: Path) -> None:

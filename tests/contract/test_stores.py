@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cloudoffload.errors import Corrupt, ObjectMissing, StoreError
-from cloudoffload.interfaces import Store
+from cloudoffload.interfaces import Buffer, Store
 from cloudoffload.store import ObjectStore, open_store
 from cloudoffload.types import Ref, StoreAccess
 from cloudoffload.wire.codecs import encode_pickle

@@ -13,7 +13,7 @@ import cloudoffload as co
 
 
 def test_bytes_are_those_of_the_columns_that_are_read(tmp_path: Path) -> None:
-    """Parquet says in its footers what a column takes: a narrow question is estimated by its columns, not by the file."""
+    """Footers say what a column takes: a narrow question is estimated by its columns, not by the file."""
     table = pd.DataFrame({"a": np.arange(100_000), "b": np.random.default_rng(0).random(100_000)})
     table.to_parquet(tmp_path / "t.parquet")
     whole = dd.read_parquet(tmp_path / "t.parquet", filesystem="arrow")

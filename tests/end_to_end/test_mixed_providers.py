@@ -84,5 +84,5 @@ def test_local_files_with_a_cloud_by_force(both: co.Session, tmp_path: Path) -> 
 
 def test_a_provider_that_does_not_take_part(both: co.Session) -> None:
     """The message names those that do."""
-    with pytest.raises(errors.PlanError, match="'gcp'.*aws, local"):
+    with pytest.raises(errors.PlanError, match=r"'gcp'.*aws, local"):
         both.compute(dask.delayed(abs)(-1), requirements=Requirements(provider="gcp"))

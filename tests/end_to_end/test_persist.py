@@ -112,6 +112,16 @@ def test_they_end_with_their_session(tmp_path: Path) -> None:
     gc.collect()
 
 
+def test_they_keep_a_session_that_nobody_else_holds(tmp_path: Path) -> None:
+    """Without a block the session ends with the last collection that needs it."""
+    (kept,) = dask.persist(ones(), scheduler=opened(tmp_path))
+    gc.collect()
+    assert kept.sum().compute(scheduler="sync") == 60_000
+    del kept
+    gc.collect()
+    until(lambda: objects(tmp_path) == 0, "the session is closed")
+
+
 def test_another_session_loads_them_too(tmp_path: Path) -> None:
     """Its workers can't reach them: they go through this machine, once."""
     with opened(tmp_path / "one") as one:

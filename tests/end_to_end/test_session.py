@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
+import numpy as np
 import psutil
 import pytest
 from dask.base import get_scheduler
@@ -35,7 +36,7 @@ def local(**arguments: Any) -> co.Session:
     return co.Session(**{"providers": ("local",), "workers": 1, **arguments})
 
 
-@dask.delayed
+@dask.delayed  # type: ignore[untyped-decorator]
 def inc(x: int) -> int:
     return x + 1
 
@@ -53,7 +54,7 @@ def until(condition: Callable[[], Any], what: str) -> None:
         time.sleep(0.02)
 
 
-@dask.delayed
+@dask.delayed  # type: ignore[untyped-decorator]
 def wait_for(go: str, begun: str) -> str:
     """A task that says that it runs, and goes on until it may end."""
     Path(begun).touch()
@@ -114,13 +115,16 @@ def test_sessions_overlap_in_threads(first_in_first_out: bool) -> None:
 
 
 def test_sessions_nest() -> None:
-    """The innermost one computes; when it closes, the outer one does again."""
-    with local() as outer:
+    """The innermost one computes; when it closes, the outer one does again, whatever other threads have opened since."""
+    with local() as outer, ThreadPoolExecutor(1) as elsewhere:
         with local() as inner:
+            other = local()
+            elsewhere.submit(other.__enter__).result(GENEROUS)
             total(3).compute()
         assert (inner.stats()["units"], outer.stats()["units"]) == (4, 0)
         total(5).compute()
         assert outer.stats()["units"] == 6
+        other.close()
 
 
 def test_an_outer_session_may_close_first() -> None:
@@ -296,13 +300,10 @@ def test_what_a_computation_wrote_is_deleted(tmp_path: Path) -> None:
 def test_a_session_forgets_what_it_computed() -> None:
     """Large arguments are freed with the computation, although the plan can still be explained."""
 
-    class Large:
-        pass
-
     with local() as session:
-        large = Large()
+        large = np.ones(1_000_000)
         gone = weakref.ref(large)
-        session.compute(dask.delayed(id)(large, dask_key_name="use-1"))
+        session.compute(dask.delayed(len)(large, dask_key_name="use-1"))
         assert session.explain("use").provider == "local"
         del large
         gc.collect()

@@ -102,9 +102,8 @@ def test_an_exception_that_can_not_travel_is_told(session: co.Session) -> None:
 def test_an_error_deep_in_a_graph_ends_all_of_it(session: co.Session) -> None:
     """What depends on the failed task does not run; the next computation is not disturbed."""
 
-    @dask.delayed
-    def half(x: int) -> float:
-        return 1 / x
+    def half(x: int) -> Any:
+        return dask.delayed(lambda y: 1 / y)(x)
 
     total = dask.delayed(sum)([half(x) for x in (1, 2, 0, 4)])
     with pytest.raises(ZeroDivisionError):
@@ -198,7 +197,7 @@ def test_a_package_that_only_the_client_has(session: co.Session, monkeypatch: py
     module = types.ModuleType("only_on_the_client")
     exec("def double(x): return 2 * x", module.__dict__)
     monkeypatch.setitem(sys.modules, "only_on_the_client", module)
-    with pytest.raises(errors.MissingPackage, match="no module 'only_on_the_client'.*install it where the worker runs"):
+    with pytest.raises(errors.MissingPackage, match=r"no module 'only_on_the_client'.*install it where"):
         compute(session, module.double, 2)
 
 

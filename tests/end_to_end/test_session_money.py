@@ -77,8 +77,25 @@ def test_threads_share_one_budget() -> None:
         with ThreadPoolExecutor(4) as pool:
             found = list(pool.map(compute, [0, 10, 20, 30]))
         assert found == [tuple(range(start, start + 8)) for start in (0, 10, 20, 30)]
+        assert session.stats()["retries"] == 0, "they share the provider's slots, too: no call is refused"
         assert all(event.totals.usd + event.totals.usd_reserved <= Decimal("0.05") for event in seen)
         assert session.stats()["in_flight"] == 0
+
+
+def test_each_operation_of_the_client_is_booked_once() -> None:
+    """Uploads and downloads of threads that run at the same time are not counted twice."""
+    with aws("1 USD") as session:
+
+        def compute(number: int) -> int:
+            (value,) = session.compute(dask.delayed(lambda x: x + x)(bytes([number]) * 50_000))
+            return len(value)
+
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(compute, range(8))) == [100_000] * 8
+        booked = [row.resources.store_operations for row in session.ledger.rows() if not row.units]
+        usage = session._open().services.clouds.store.usage
+        assert sum(item["write"] for item in booked) == usage.writes == 8
+        assert sum(item["read"] for item in booked) == usage.reads == 8
 
 
 def test_a_budget_reached_on_the_way_keeps_what_is_done() -> None:

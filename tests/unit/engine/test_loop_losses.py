@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from cloudoffload.engine import retries
-from cloudoffload.engine.messages import Finish, Send, Wake
+from cloudoffload.engine.messages import Finish, Send, Wake, Woken
 from cloudoffload.errors import (
     OutOfMemory,
     PayloadTooLarge,
@@ -55,6 +55,8 @@ def test_units_of_a_lost_batch_go_on_alone() -> None:
     (batch,) = drafts(driven.begin())
     assert len(batch.units) == 4
     driven.lose(batch, DOWN)
+    driven.now = 1000.0  # all have waited long enough
+    driven.step(Woken())
     driven.finish()
     assert [len(numbers) for numbers in sent(driven.actions)] == [4, 1, 1, 1, 1]
     assert driven.finished == Finish(None)

@@ -133,6 +133,14 @@ def test_a_header_that_lies_about_its_length_is_refused(length: int) -> None:
         opened(signed(header, msgpack.packb(body), length=length))
 
 
+def test_a_header_over_the_limit_is_refused() -> None:
+    """What is read before the signature is checked is small, whoever signed it."""
+    header, body = taken_apart()
+    assert opened(signed(json.dumps(header).encode().ljust(4096), msgpack.packb(body))) == ORDER
+    with pytest.raises(BadSignature, match="longer"):
+        opened(signed(json.dumps(header).encode().ljust(4097), msgpack.packb(body)))
+
+
 @pytest.mark.parametrize("magic", [b"COF2", b"PK\x03\x04"])
 def test_other_formats_are_refused(magic: bytes) -> None:
     """Bytes that don't begin like a call are none."""

@@ -21,7 +21,7 @@ def run(*steps: Any, out: str, **inputs: Any) -> Any:
     program = load(memoryview(dump([entry(steps, out, tuple(inputs), Emit.VALUE)])))
     loaded, key, names, emit = program.entries[0]
     assert names == tuple(inputs) and emit == "value"
-    return run_steps(loaded, key, {**inputs})
+    return run_steps(loaded, key, dict(zip(names, inputs.values(), strict=True)))
 
 
 def test_steps_run_over_the_inputs_in_order() -> None:

@@ -21,7 +21,6 @@ from cloudoffload.wire.values import (
     ALIGNMENT,
     CONTAINERS,
     Packed,
-    Span,
     pack_parts,
     pack_value,
     unpack_footer,
@@ -119,7 +118,7 @@ def table(content: Any) -> memoryview:
         pytest.param(("raw", (0, 0), [(0.0, 1.0)]), id="fractions"),
         pytest.param(("raw", (0, 0), ["ab"]), id="texts"),
         pytest.param(("raw", (1 << 40, 8), [(0, 8)]), id="head outside"),
-        pytest.param((["raw"], (0, 0), [(0, 8)]), id="codec that is a list"),
+        pytest.param(({}, (0, 0), [(0, 8)]), id="codec that can't be looked up"),
         pytest.param(("raw", (0, 0)), id="no buffers"),
         pytest.param(("raw", None, [(0, 8)]), id="no head"),
         pytest.param(7, id="number"),
@@ -136,6 +135,15 @@ def test_too_few_bytes_are_corrupt(span: bytes) -> None:
     """A value shorter than its own table is cut short."""
     with pytest.raises(Corrupt):
         unpack_value(memoryview(span))
+
+
+def test_a_table_that_begins_before_its_value_is_corrupt() -> None:
+    """Python counts negative positions from the end, where a table that would be believed may stand."""
+    packed = msgpack.packb(("raw", (0, 0), [(0, 8)]))
+    good, stop = table(("raw", (0, 0), [(0, 8)])), 8 + len(packed)
+    assert unpack_value(good) == ("raw", bytes(8))
+    with pytest.raises(Corrupt):
+        unpack_value(memoryview(bytes(good[:stop]) + struct.pack("<I", stop + len(packed) + 4)))
 
 
 START = 4096
@@ -165,14 +173,18 @@ def test_a_made_up_footer_is_corrupt(content: Any) -> None:
         unpack_footer(msgpack.packb(content), START)
 
 
-@given(st.binary(max_size=60))
-def test_bytes_that_are_no_footer_are_corrupt(footer: bytes) -> None:
-    """Whatever bytes stand for a footer: Corrupt, or parts that lie before it."""
+FOOTER = msgpack.packb(("dict", [["a", 0, 1 << 10, b"digest"], [7, 1 << 10, 3 << 10, b"digest"]]))
+
+
+@given(st.integers(0, len(FOOTER) - 1), st.binary(max_size=9))
+def test_a_damaged_footer_is_corrupt_or_names_what_lies_before_it(position: int, wrong: bytes) -> None:
+    """Whatever bytes stand in a footer: no part is ever looked for elsewhere."""
+    footer = FOOTER[:position] + wrong + FOOTER[position + len(wrong) :]
     try:
         parts = unpack_footer(footer, START).parts
     except Corrupt:
         return
-    assert all(isinstance(span, Span) and 0 <= span.offset <= span.offset + span.length <= START for span in parts)
+    assert all(0 <= span.offset <= span.offset + span.length <= START for span in parts.values())
 
 
 refs = st.builds(

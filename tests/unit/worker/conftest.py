@@ -21,7 +21,7 @@ from dask._task_spec import TaskRef
 
 import cloudoffload
 from cloudoffload.store import ObjectStore, open_store
-from cloudoffload.types import Assignment, Call, Emit, Outcome, Ref, StoreAccess
+from cloudoffload.types import Assignment, Call, Emit, Failure, Outcome, Ref, StoreAccess
 from cloudoffload.wire.codecs import encode_pickle
 from cloudoffload.wire.digest import BLAKE3, digest
 from cloudoffload.wire.envelope import Order, seal
@@ -109,6 +109,22 @@ def task(function: Callable[..., Any], *inputs: str, emit: Emit = Emit.VALUE) ->
     """A unit of one step: a function of its inputs."""
     arguments = tuple(TaskRef(name) for name in inputs)
     return entry((("value", function, arguments, None, True, ()),), "value", inputs, emit)
+
+
+def raises(error: BaseException) -> Entry:
+    """A unit that raises."""
+
+    def user_function() -> None:
+        raise error
+
+    return task(user_function)
+
+
+def failure(outcome: Outcome, number: int = 0) -> Failure:
+    """The failure of one of the units."""
+    result = outcome.results[number]
+    assert isinstance(result, Failure), result
+    return result
 
 
 class Desk:

@@ -39,14 +39,15 @@ def test_inputs_are_read_wherever_they_lie(desk: Desk) -> None:
     assert desk.value(ref) == sum(range(LARGE)) + 3 + 5
 
 
-def test_inputs_can_be_changed_in_place(desk: Desk) -> None:
+@pytest.mark.parametrize("inline", [False, True])
+def test_inputs_can_be_changed_in_place(desk: Desk, inline: bool) -> None:
     """A task may write into what it got; the stored value stays as it was."""
 
     def change(array: Any) -> int:
         array[:] = 7
         return int(array.sum())
 
-    ref = desk.put(np.zeros(LARGE))
+    ref = desk.put(np.zeros(LARGE), inline=inline)
     outcome = desk.run(task(change, "x"), task(lambda x: x.sum(), "x"), inputs=[[ref], [ref]])
     assert [desk.value(result) for result in outcome.results] == [7 * LARGE, 0]
 

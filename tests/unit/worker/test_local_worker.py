@@ -86,6 +86,26 @@ def test_it_ends_with_its_client_when_idle(own_worker: WorkerProcess) -> None:
     own_worker.process.wait(IN_TIME)
 
 
+def test_it_ends_when_its_client_ended_before_it_began() -> None:
+    """The kernel tells of a leash that closes, not of one that is closed; no process is left all the same."""
+    leash, client = os.pipe()
+    os.close(client)
+    calls, no_calls = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cloudoffload.worker.local", str(calls), "1", str(leash)],
+        pass_fds=(calls, leash),
+        env={**os.environ, "CLOUDOFFLOAD_PUBLIC_KEYS": "{}", "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        process.wait(IN_TIME)
+    finally:
+        process.kill()
+        process.wait()
+        for descriptor in (leash, calls, no_calls):
+            os.close(descriptor)
+
+
 def test_it_ends_when_no_more_calls_can_come(own_desk: Desk) -> None:
     """A closed pipe of calls ends it in peace, also when the user's code left a thread running."""
     own_desk.run(task(lambda: threading.Thread(target=time.sleep, args=(3600,)).start()))

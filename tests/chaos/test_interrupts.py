@@ -1,0 +1,196 @@
+"""Ctrl-C: it ends at any moment, leaves nothing behind, and says what was spent."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.scripts import are_gone, script, until
+
+SPENT = "cloudoffload: stopped; $"
+
+SLEEPER = """
+    import sys, time
+    from pathlib import Path
+    import dask
+    import cloudoffload as co
+    parts = Path(sys.argv[1]).parts
+    def sleep(parts):
+        Path(*parts, "begun").touch()
+        time.sleep(900)
+    def main():
+        emulate = tuple(sys.argv[2:])
+        with co.Session(emulate=emulate, providers=emulate or ("local",), workers=2) as session:
+            {run}
+    if __name__ == "__main__":
+        main()
+"""
+COMPUTE = "dask.delayed(sleep)(list(parts)).compute()"
+
+
+@pytest.mark.parametrize("cloud", [(), ("aws",)], ids=["local", "aws"])
+@pytest.mark.parametrize(
+    "run",
+    [
+        COMPUTE,
+        "co.offload(sleep, over=[list(parts)] * 8)",
+        "session.executor().submit(sleep, list(parts)).result()",
+        "dask.persist(dask.delayed(sleep)(list(parts)))",
+    ],
+    ids=["compute", "offload", "executor", "persist"],
+)
+def test_in_the_middle_of_a_call_of_15_minutes(tmp_path: Path, cloud: tuple[str, ...], run: str) -> None:
+    """The script ends by the interrupt, its processes and folders are gone, its last line names the money."""
+    with script(tmp_path, SLEEPER.replace("{run}", run), *cloud) as running:
+        running.has_made("begun")
+        family = running.family()
+        assert len(family) >= 2
+        running.process.send_signal(signal.SIGINT)
+        status, out, err = running.ended()
+        assert status == -signal.SIGINT
+        assert out == ""
+        assert err.count("Traceback (most recent call last)") == 1, err
+        assert err.splitlines()[-2] == "KeyboardInterrupt"
+        assert err.splitlines()[-1].startswith(SPENT)
+        until(lambda: are_gone(family), "its processes end")
+        assert running.stores() == running.scratch() == []
+
+
+def test_a_script_that_catches_it_goes_on(tmp_path: Path) -> None:
+    """The session is as good as before: what was cancelled is booked, and the workers are back."""
+    code = SLEEPER.replace(
+        "{run}",
+        """
+            try:
+                dask.delayed(sleep)(list(parts)).compute()
+            except KeyboardInterrupt as stop:
+                print(stop.__notes__[0])
+            print(dask.compute(*[dask.delayed(abs)(-i) for i in range(5)]))
+            print(session.stats()["in_flight"], session.ledger.reserved == 0)
+        """,
+    )
+    with script(tmp_path, code) as running:
+        running.has_made("begun")
+        running.process.send_signal(signal.SIGINT)
+        status, out, err = running.ended()
+        assert (status, err) == (0, "")
+        note, *rest = out.splitlines()
+        assert note.startswith(SPENT)
+        assert rest == ["(0, 1, 2, 3, 4)", "0 True"]
+
+
+SLOW = """
+    import sys, threading, time
+    from pathlib import Path
+    import dask
+    import cloudoffload as co
+    from cloudoffload.store.folder import FolderStore
+    folder = Path(sys.argv[1])
+    class SlowStore(FolderStore):
+        # A link so slow that an interrupt surely comes during the transfer.
+        def {verb}(self, *arguments):
+            (folder / "begun").touch()
+            time.sleep(900)
+    def main():
+        with co.Session(providers=("local",), workers=1) as session:
+            clouds = session._open().services.clouds
+            clouds.store.__class__ = SlowStore
+            {run}
+    if __name__ == "__main__":
+        main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("verb", "run"),
+    [
+        ("put_if_absent", "dask.delayed(len)(b'x' * 100_000).compute()"),
+        ("read", "dask.delayed(bytes)(100_000).compute()"),
+        ("read", "dask.persist(dask.delayed(bytes)(100_000))[0].compute(scheduler='sync')"),
+    ],
+    ids=["upload", "download", "load"],
+)
+def test_in_the_middle_of_a_transfer(tmp_path: Path, verb: str, run: str) -> None:
+    """A transfer can't be interrupted; the user does not wait for it."""
+    with script(tmp_path, SLOW.replace("{verb}", verb).replace("{run}", run)) as running:
+        running.has_made("begun")
+        family = running.family()
+        running.process.send_signal(signal.SIGINT)
+        status, _, err = running.ended()
+        assert status == -signal.SIGINT
+        assert err.splitlines()[-1].startswith(SPENT)
+        until(lambda: are_gone(family), "its processes end")
+        assert running.stores() == []
+
+
+def test_while_a_session_starts(tmp_path: Path) -> None:
+    """What was started already is stopped again."""
+    code = """
+        import sys
+        from pathlib import Path
+        import cloudoffload as co
+        from cloudoffload.providers.local import Local
+        class Begun(Local):
+            def __init__(self, **arguments):
+                super().__init__(**arguments)
+                Path(sys.argv[1], "begun").touch()
+                __import__("time").sleep(900)
+        import cloudoffload.providers.local
+        cloudoffload.providers.local.Local = Begun
+        co.Session(emulate=("aws",), workers=1).__enter__()
+    """
+    with script(tmp_path, code) as running:
+        running.has_made("begun")
+        family = running.family()
+        assert len(family) >= 3
+        running.process.send_signal(signal.SIGINT)
+        status, _, _ = running.ended()
+        assert status == -signal.SIGINT
+        until(lambda: are_gone(family), "its processes end")
+        assert running.stores() == running.scratch() == []
+
+
+def test_many_interrupts(tmp_path: Path) -> None:
+    """Somebody who presses it again and again still gets rid of everything."""
+    with script(tmp_path, SLEEPER.replace("{run}", COMPUTE)) as running:
+        running.has_made("begun")
+        family = running.family()
+        while running.process.poll() is None:
+            running.process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                running.process.wait(0.02)
+        running.ended()
+        until(lambda: are_gone(family), "its processes end")
+
+
+@pytest.mark.parametrize("moment", range(6))
+def test_at_any_moment(tmp_path: Path, moment: int) -> None:
+    """Small computations one after the other, interrupted wherever the interrupt happens to come."""
+    code = """
+        import sys
+        from pathlib import Path
+        import dask
+        import cloudoffload as co
+        def main():
+            with co.Session(providers=("local",), workers=2) as session:
+                dask.delayed(abs)(-1).compute()
+                Path(sys.argv[1], "begun").touch()
+                while True:
+                    parts = [dask.delayed(bytes)(20_000 + i) for i in range(20)]
+                    assert dask.delayed(len)(dask.delayed(b"".join)(parts)).compute() == 400_190
+        if __name__ == "__main__":
+            main()
+    """
+    with script(tmp_path, code) as running:
+        running.has_made("begun")
+        with suppress(subprocess.TimeoutExpired):
+            running.process.wait(0.037 * moment)
+        running.process.send_signal(signal.SIGINT)
+        status, _, err = running.ended()
+        assert status == -signal.SIGINT, err
+        assert "KeyboardInterrupt" in err
+        assert running.stores() == []
