@@ -76,10 +76,7 @@ class LocalSettings:
 class AwsSettings:
     """The Lambda function."""
 
-    region: str | None  # None: what the AWS configuration names
-    function: str
     memory_mb: int
-    concurrency: int  # most calls at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +138,7 @@ def load() -> Settings:
             folder=read("local.folder", _or_auto(_folder, Path(tempfile.gettempdir()), "the temporary folder")),
         ),
         aws=AwsSettings(
-            region=read("aws.region", _or_auto(_region, None, "the one that the AWS tools are set to")),
-            function=read("aws.function", _function),
             memory_mb=read("aws.memory-mb", _whole(128, 10_240)),
-            concurrency=read("aws.concurrency", _whole(1)),
         ),
         panel=PanelSettings(hertz=read("panel.hertz", _hertz)),
     )
@@ -275,18 +269,6 @@ def _folder(value: object) -> Path:
     if not isinstance(value, str | os.PathLike) or not os.fspath(value):
         raise ValueError("a path")
     return Path(value).expanduser().absolute()
-
-
-def _region(value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[a-z]{2,}(-[a-z]+)+-[0-9]+", value):
-        raise ValueError("a region such as eu-west-1")
-    return value
-
-
-def _function(value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
-        raise ValueError("1 to 64 letters, digits, - and _")
-    return value
 
 
 def _or_auto(parse: Callable[[object], T], chosen: T, meaning: str) -> Callable[[object], T]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
 from collections import Counter
@@ -30,14 +29,11 @@ from cloudoffload.engine.messages import (
     Woken,
 )
 from cloudoffload.engine.replay import replay
-from cloudoffload.engine.services import STORE, Services
+from cloudoffload.engine.sealing import seal_draft
+from cloudoffload.engine.services import Services
 from cloudoffload.engine.storing import metered, store_data, store_program
 from cloudoffload.errors import BudgetExceeded, Cancelled
-from cloudoffload.types import Assignment, Call, Failure, Plan, Ref
-from cloudoffload.wire.envelope import Order, prefix_of, seal
-
-LIFETIME_MARGIN = 900.0
-"""Seconds beyond its deadline for which a call may still be accepted: queues and clocks are not exact."""
+from cloudoffload.types import Failure, Plan, Ref
 
 STOP_SECONDS = 1.0
 """How long a stopped computation waits for its calls to notice."""
@@ -211,72 +207,19 @@ class Computation:
         services = self._services
         try:
             with services.slot(draft.provider, self._stop):
-                call = self._sealed(draft)
+                call = seal_draft(services, self._number, draft, self._graph, self._inline_limit(draft))
                 self._booking.invoked(draft)
                 outcome = services.clouds.providers[draft.provider].invoke(call, self._stop)
-        except Exception as error:  # noqa: BLE001 - whatever a provider raises, the loop must learn that the call is lost
+        except BaseException as error:  # noqa: BLE001 - whatever a provider raises, the loop must learn it
             self._inbox.put(Lost(draft.number, error))
         else:
             self._inbox.put(Answered(draft.number, outcome))
-
-    def _sealed(self, draft: Draft) -> Call:
-        services = self._services
-        call_id = services.call_id(self._number, draft)
-        order = Order(
-            run=services.run,
-            call=call_id,
-            graph=self._graph,
-            units=self._spilled(draft),
-            stores={STORE: services.clouds.worker_access()},
-            output=STORE,
-            prefix=f"{prefix_of(services.run)}{self._number}/",
-            seconds=draft.seconds,
-            answer_key=secrets.token_bytes(32),
-            results=services.results,
-            inline_limit=self._inline_limit(draft),
-            result_limit=services.settings.result_limit,
-        )
-        envelope = seal(order, services.signer, now=time.time(), lifetime=draft.seconds + LIFETIME_MARGIN)
-        services.counters.add(client_bytes_out=len(envelope))
-        return Call(
-            call_id,
-            services.run,
-            draft.provider,
-            draft.units,
-            draft.seconds,
-            draft.memory_mb,
-            envelope,
-            order.answer_key,
-        )
 
     def _inline_limit(self, draft: Draft) -> int:
         """Up to which size values come back in the outcome, bytes; each then travels once more for each reader."""
         limit = self._services.settings.inline_limit
         readers = max(self._readers[unit.number] for unit in draft.units)
         return min(limit, max(limit // max(readers, 1), _INLINE_ANYWAY))
-
-    def _spilled(self, draft: Draft) -> tuple[Assignment, ...]:
-        """The call's units; small values that are too many for one request go through the store after all."""
-        limit = self._services.clouds.lanes[draft.provider].card.request_bytes // 4
-        inline = {ref.digest: ref.data for unit in draft.units for ref in unit.inputs if ref.data is not None}
-        if sum(map(len, inline.values())) <= limit:
-            return draft.units
-        key = f"{prefix_of(self._services.run)}{self._number}/call-{draft.number}"
-        with metered(self._services, "spill"):
-            self._services.clouds.store.put(key, list(inline.values()))
-        starts = dict(zip(inline, _offsets(list(inline.values())), strict=True))
-
-        def moved(ref: Ref) -> Ref:
-            if ref.data is None:
-                return ref
-            offset, length = ref.span
-            place = (starts[ref.digest] + offset, length)
-            return Ref(STORE, key, place, ref.nbytes, ref.digest, ref.parted, ref.part)
-
-        return tuple(
-            Assignment(unit.number, unit.attempt, tuple(map(moved, unit.inputs)), unit.requested)
-            for unit in draft.units
-        )
 
     def _halt(self) -> None:
         """End what is under way, and book it."""
@@ -290,6 +233,8 @@ class Computation:
                 break
             if isinstance(event, Answered) and event.call in waiting:
                 self._booking.answered(event.call, event.outcome)
+                late = [ref for ref in event.outcome.results if isinstance(ref, Ref) and ref.data is None]
+                self._services.trash.add([ref.key for ref in late])  # nobody gets to know them
             elif isinstance(event, Lost) and event.call in waiting:
                 self._booking.lost(event.call, event.error)
         for call in list(waiting):
@@ -303,11 +248,3 @@ def _readers(plan: Plan) -> Counter[int]:
         if unit.keeps_inputs:
             readers.update({edge.source: readers[unit.number] for edge in unit.inputs})
     return readers
-
-
-def _offsets(pieces: list[bytes]) -> list[int]:
-    offsets, offset = [], 0
-    for piece in pieces:
-        offsets.append(offset)
-        offset += len(piece)
-    return offsets

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from cloudoffload.engine.reads import most_reads
 from cloudoffload.engine.services import Services
 from cloudoffload.graph.lifting import nbytes_of
 from cloudoffload.ledger.estimate import Learned, Work, estimate
 from cloudoffload.types import Estimate, Plan, Unit
+
+
+class Estimated(BaseException):
+    """Ends a dry run at its first computation, whose value does not exist; no ``except Exception`` may swallow it."""
+
+    def __init__(self, estimate: Estimate) -> None:
+        super().__init__("estimated, not run")
+        self.estimate = estimate
 
 
 def estimate_plan(services: Services, plan: Plan, bytes_read: int) -> Estimate:
@@ -41,7 +50,7 @@ def _work(
         card=lane.card,
         memory_mb=lane.memory_mb,
         units=len(units),
-        inputs=sum(len(unit.inputs) for unit in units),
+        inputs=sum(most_reads(unit, plan.units) for unit in units),
         input_bytes=stored + each * sum(_is_leaf(unit, plan) for unit in units),
         learned=None if record is None else Learned(record.mean, record.longest),
     )

@@ -27,6 +27,7 @@ from cloudoffload.engine.messages import (
     Stopped,
     Wake,
 )
+from cloudoffload.engine.reads import most_reads
 from cloudoffload.engine.ready import Kind, ReadyUnits
 from cloudoffload.errors import BudgetExceeded, Throttled, TimedOut, WorkerLost
 from cloudoffload.types import Assignment, Edge, Failure, Plan, Ref, Unit
@@ -146,6 +147,10 @@ class Loop:
 
     def _answered(self, event: Answered, now: float, actions: list[Action]) -> None:
         draft = self._ended(event.call)
+        # All of them at once: whatever ends the computation below, `stored` knows every object.
+        for assignment, result in zip(draft.units, event.outcome.results, strict=True):
+            if isinstance(result, Ref):
+                self._refs[assignment.number] = result
         done: list[float] = []
         freed: list[Ref] = []
         for assignment, result, seconds in zip(
@@ -172,7 +177,6 @@ class Loop:
             self._finish(None, actions)
 
     def _commit(self, number: int, ref: Ref, actions: list[Action], freed: list[Ref]) -> None:
-        self._refs[number] = ref
         self._left -= 1
         unit = self._units[number]
         if unit.requested:
@@ -312,7 +316,8 @@ class Loop:
             inputs = tuple([self._input(edge) for edge in unit.inputs]) if unit.inputs else ()
             assignments.append(Assignment(number, self._attempts[number], inputs, unit.requested))
         seconds = self._deadline(numbers, kind, lane)
-        return Draft(self._sent + 1, lane.name, kind.prefix, tuple(assignments), seconds, lane.memory_mb)
+        reads = sum(most_reads(self._units[number], self._units) for number in numbers)
+        return Draft(self._sent + 1, lane.name, kind.prefix, tuple(assignments), seconds, lane.memory_mb, reads)
 
     def _input(self, edge: Edge) -> Ref:
         ref = self._refs[edge.source]

@@ -37,6 +37,7 @@ class Draft:
     units: tuple[Assignment, ...]
     seconds: float
     memory_mb: int
+    reads: int = 0  # most that its units may read from the store
 
 
 # Events

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import secrets
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,6 +13,7 @@ from typing import get_args
 from cloudoffload.engine.clouds import EMULATED
 from cloudoffload.errors import SettingsError
 from cloudoffload.interfaces import Provider
+from cloudoffload.routing.requirements import check
 from cloudoffload.settings import Prefer, Results, Settings, load, parse_budget
 from cloudoffload.types import Budget, Requirements
 
@@ -19,6 +23,7 @@ class Options:
     """What a Session was asked for, as :class:`~cloudoffload.engine.session.Session` explains it."""
 
     settings: Settings
+    run_id: str
     providers: tuple[str | Provider, ...]
     emulate: tuple[str, ...]
     store: str | None
@@ -43,6 +48,7 @@ def read_options(
     memory_mb: int | None,
     results: str | None,
     tags: Mapping[str, str] | None,
+    run_id: str | None,
 ) -> Options:
     """Check the arguments; what is None comes from the settings.
 
@@ -56,13 +62,14 @@ def read_options(
     memory = _positive("memory_mb", memory_mb)
     return Options(
         settings=settings,
+        run_id=_run_id(run_id),
         providers=_names(providers, emulate),
         emulate=tuple(EMULATED) if emulate is True else tuple(emulate or ()),
         store=store,
         budget=settings.budget if budget is None else parse_budget(budget),
         prefer=_allowed("prefer", prefer or settings.prefer, get_args(Prefer)),
         results=_allowed("results", results or settings.results, get_args(Results)),
-        rules=dict(rules or {}),
+        rules=_rules(rules or {}),
         workers=count,
         worker_memory=memory << 20 if memory else settings.local.memory_each(count),
         tags=dict(tags or {}),
@@ -89,3 +96,22 @@ def _positive(name: str, value: int | None) -> int | None:
     if value is not None and value < 1:
         raise SettingsError(f"{name} = {value!r} is not allowed: use a whole number from 1")
     return value
+
+
+def _run_id(value: str | None) -> str:
+    if value is None:
+        return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
+        # It becomes part of keys and paths, and what lies below them is deleted at the end.
+        raise SettingsError(f"run_id = {value!r} is not allowed: use 1 to 64 letters, digits, '.', '_' and '-'")
+    return value
+
+
+def _rules(rules: Mapping[str, Requirements]) -> Mapping[str, Requirements]:
+    for prefix, rule in rules.items():
+        if not isinstance(rule, Requirements):
+            raise SettingsError(
+                f"rules[{prefix!r}] = {rule!r} is not allowed: use Requirements, such as Requirements(provider='aws')"
+            )
+        check(rule)
+    return dict(rules)

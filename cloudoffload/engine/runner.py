@@ -15,6 +15,7 @@ import dask
 from dask._task_spec import Task
 
 from cloudoffload.engine.computation import Computation
+from cloudoffload.engine.estimating import Estimated, estimate_plan
 from cloudoffload.engine.failures import to_exception
 from cloudoffload.engine.handles import handles
 from cloudoffload.engine.services import Services
@@ -45,6 +46,7 @@ class Runner:
     def __init__(self, services: Services, rules: Mapping[str, Requirements]) -> None:
         self.services = services
         self.closed = False
+        self.dry = False  # estimate in place of running
         self._rules = rules
         self._lock = threading.Lock()
         self._running: set[Computation] = set()
@@ -107,11 +109,20 @@ class Runner:
         self,
         plan: Plan,
         *,
+        bytes_read: int = 0,
         isolated: bool = False,
         on_result: Callable[[int, Ref | Failure | BaseException], None] | None = None,
         started: Callable[[Computation], None] | None = None,
     ) -> dict[int, Ref]:
-        """Run a plan; returns where its results lie, by number."""
+        """Run a plan; returns where its results lie, by number.
+
+        Raises
+        ------
+        Estimated
+            This is a dry run: nothing was run. ``bytes_read`` is what its units read from files.
+        """
+        if self.dry:
+            raise Estimated(estimate_plan(self.services, plan, bytes_read))
         computation = Computation(self.services, plan, isolated=isolated, on_result=on_result)
         if started is not None:
             started(computation)

@@ -21,6 +21,7 @@ from cloudoffload.routing.route import Candidate, Decision, route
 from cloudoffload.settings import Settings
 from cloudoffload.types import Ref, Requirements, Resources, Unit
 from cloudoffload.wire.signing import Signer
+from cloudoffload.worker.deadline import GRACE
 
 STORE = "main"
 """Name of the session's store in every call."""
@@ -30,6 +31,13 @@ LOOK_SECONDS = 0.2
 
 DRAIN_SECONDS = 0.5
 """How long the end of a session waits for transfers under way: they must not land behind the deletion of the run."""
+
+INIT_SECONDS = 10.0
+"""Most that a cold start is billed: Lambda ends an init after 10 s (AWS Lambda Developer Guide, "Understanding
+the Lambda execution environment lifecycle")."""
+
+OVERRUN_SECONDS = 2 * GRACE
+"""How long a call may go on after its deadline: the user's code gets a grace, and so does what writes the outcome."""
 
 _ANYTHING = Requirements()
 
@@ -169,13 +177,13 @@ class Services:
         self.ledger.reserve(self.call_id(computation, draft), lane.card, self.worst_case(draft))
 
     def worst_case(self, draft: Draft) -> Resources:
-        """The most that a call can use: its deadline, and a write and all reads of every unit."""
-        reads = sum(len(unit.inputs) for unit in draft.units)
+        """The most that a call can use: a cold start, its deadline and some overrun, all writes and reads."""
         return Resources(
-            seconds=draft.seconds,
+            seconds=draft.seconds + OVERRUN_SECONDS,
+            init_seconds=INIT_SECONDS,
             memory_mb=draft.memory_mb,
             requests=1,
-            store_operations={"write": len(draft.units), "read": reads + 1},
+            store_operations={"write": len(draft.units), "read": draft.reads + 1},
             bytes_out={"client": self.settings.inline_limit * len(draft.units)},
         )
 

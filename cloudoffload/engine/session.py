@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import threading
-import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from cloudoffload.engine import scheduler
 from cloudoffload.engine.clouds import Clouds
 from cloudoffload.engine.collections import expression, nested, rebuilt
 from cloudoffload.engine.estimating import estimate_plan
-from cloudoffload.engine.events import Events
+from cloudoffload.engine.events import Events, Totals
 from cloudoffload.engine.options import read_options
 from cloudoffload.engine.runner import Runner
 from cloudoffload.engine.services import Services
@@ -107,11 +106,13 @@ class Session:
             memory_mb=memory_mb,
             results=results,
             tags=tags,
+            run_id=run_id,
         )
-        self.run_id = run_id or f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
+        self.run_id = self._options.run_id
         self.ledger = Ledger(self._options.budget, tags=self._options.tags)
         self.events = Events()
         self.closed = False
+        self._signer = Signer()
         self._lock = threading.RLock()
         self._runner: Runner | None = None
         self._end: weakref.finalize[..., Runner] | None = None
@@ -150,7 +151,9 @@ class Session:
             if is_planning_work(tasks):
                 return nested(keys, iter(get_sync(tasks, wanted)))
             plan = runner.plan(dsk, tasks, wanted, kwargs)
-            return nested(keys, iter(runner.values(plan, runner.run(plan))))
+            return nested(
+                keys, iter(runner.values(plan, runner.run(plan, bytes_read=parquet_bytes(dsk) if runner.dry else 0)))
+            )
 
     def compute(self, *collections: Any, requirements: Requirements | None = None, **kwargs: Any) -> tuple[Any, ...]:
         """``dask.compute`` in this session, with requirements of this computation."""
@@ -168,7 +171,7 @@ class Session:
         with runner.working():
             expr, keys = expression(found, finalize=False, optimize_graph=optimize_graph)
             plan = runner.plan(expr, *materialize(expr, keys), kwargs)
-            values = runner.handles(plan, runner.run(plan))
+            values = runner.handles(plan, runner.run(plan, bytes_read=parquet_bytes(expr) if runner.dry else 0))
         kept = rebuilt(found, expr, keys, lambda key, place: remote.node(key, values[plan.results[place]]))
         return list(repack(kept))
 
@@ -209,9 +212,7 @@ class Session:
 
     def stats(self) -> dict[str, Any]:
         """Counts of the session: units, calls, retries, bytes through this machine, seconds, by provider."""
-        if self._runner is None:
-            raise SessionClosed("the session has not run anything yet")
-        totals = self._runner.services.counters.read(self.ledger)
+        totals = Totals() if self._runner is None else self._runner.services.counters.read(self.ledger)
         return {
             "units": totals.units_done,
             "calls": totals.calls,
@@ -229,12 +230,34 @@ class Session:
             },
         }
 
+    @property
+    def public_keys(self) -> Mapping[str, bytes]:
+        """Raw Ed25519 public keys that this session signs with, by key id: what a worker of one's own must know."""
+        return self._signer.public_keys
+
     def client_environment(self) -> dict[str, str]:
         """Environment variables with which the user's own tools reach the emulated clouds; holds throw-away secrets."""
         environment: dict[str, str] = {}
         for cloud in self._open().services.clouds.emulated.values():
             environment |= cloud.client_environment()
         return environment
+
+    @contextmanager
+    def dry_run(self) -> Iterator[None]:
+        """In this block computations are estimated in place of being run.
+
+        Raises
+        ------
+        Estimated
+            At the first computation, with the estimate; a ``BaseException``, because its value does not exist and no
+            ``except Exception`` may go on without it.
+        """
+        runner = self._open()
+        runner.dry = True
+        try:
+            yield
+        finally:
+            runner.dry = False
 
     def executor(self, requirements: Requirements = Requirements()) -> UnitExecutor:  # noqa: B008 - immutable
         """A :class:`concurrent.futures.Executor` whose calls are units of this session.
@@ -278,12 +301,12 @@ class Session:
             return self._runner
 
     def _start(self) -> Services:
-        options, signer = self._options, Signer()
+        options = self._options
         clouds = Clouds(
             names=options.providers,
             emulate=options.emulate,
             settings=options.settings,
-            signer=signer,
+            signer=self._signer,
             run=self.run_id,
             store=options.store,
             workers=options.workers,
@@ -292,7 +315,14 @@ class Session:
         if list(options.providers) == ["local"]:
             logger.info("cloudoffload runs on this machine only: no cloud is deployed or emulated")
         return Services(
-            self.run_id, options.settings, options.results, options.prefer, signer, clouds, self.ledger, self.events
+            self.run_id,
+            options.settings,
+            options.results,
+            options.prefer,
+            self._signer,
+            clouds,
+            self.ledger,
+            self.events,
         )
 
 

@@ -80,7 +80,7 @@ def in_parallel(services: Services, function: Callable[[T], R], items: list[T]) 
         try:
             while (i := _next(places)) is not None:
                 results[i] = function(items[i])
-        except Exception as error:  # noqa: BLE001 - raised again where the results are waited for
+        except BaseException as error:  # noqa: BLE001 - raised again where the results are waited for
             places.clear()
             ended.put(error)
         else:

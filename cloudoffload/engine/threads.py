@@ -55,7 +55,7 @@ class DaemonPool:
         while (job := self._jobs.get()) is not None:
             try:
                 job()
-            except Exception:
+            except BaseException:
                 logger.exception("a job of %s raised", self._name)
             # A waiting thread must not keep alive what its last job was about.
             del job

@@ -52,12 +52,15 @@ def is_small(value: Any) -> bool:
         return len(value) <= SMALL
     if kind in (list, tuple, set, frozenset, dict) and not value:
         return True
-    if hasattr(value, "dtypes") and not len(value):
-        return True  # the ``meta`` of a frame: nearly every task of a dataframe carries one
-    nbytes = getattr(value, "nbytes", None)
-    if type(nbytes) is int and nbytes > SMALL:
-        return False
-    return int(sizeof(value)) <= SMALL
+    try:
+        if hasattr(value, "dtypes") and not len(value):
+            return True  # the ``meta`` of a frame: nearly every task of a dataframe carries one
+        nbytes = getattr(value, "nbytes", None)
+        if type(nbytes) is int and nbytes > SMALL:
+            return False
+        return int(sizeof(value)) <= SMALL
+    except Exception:  # noqa: BLE001 - a user's own property may raise anything; such an object stays where it is
+        return True
 
 
 def nbytes_of(value: Any) -> int:
@@ -136,5 +139,6 @@ def _is_large(item: Any) -> bool:
     kind = type(item)
     if kind in _SCALARS or isinstance(item, (GraphNode, TaskRef)) or callable(item):
         return False  # a callable may be large too, but functions travel with the program
-    plain = kind in (bytes, bytearray, str, list, dict) or hasattr(item, "nbytes") or hasattr(item, "memory_usage")
+    # Looked up on the type: an object's own property may compute, or raise.
+    plain = kind in (bytes, bytearray, str, list, dict) or hasattr(kind, "nbytes") or hasattr(kind, "memory_usage")
     return plain and not is_small(item)

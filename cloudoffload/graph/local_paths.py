@@ -36,12 +36,22 @@ from cloudoffload.types import Key
 _SHARED = frozenset(map(Path, ("/", "/tmp", "/var/tmp", "/dev", "/dev/null", tempfile.gettempdir())))  # noqa: S108
 _SUFFIX = re.compile(r"\.[A-Za-z]\w{0,9}$")
 _VERBS = dict.fromkeys(("read", "load", "loadtxt", "genfromtxt", "fromfile", "imread"), "reads") | dict.fromkeys(
-    ("to", "write", "save", "savez", "savetxt", "dump", "tofile", "imsave", "imwrite"), "writes"
+    ("write", "save", "savez", "savetxt", "dump", "tofile", "imsave", "imwrite"), "writes"
+)
+# `to_frame` and `to_upper` write nothing: of the functions that begin with "to" only these do.
+_TO_FILES = tuple(
+    f"to{kind}"
+    for kind in (
+        *("avro", "csv", "excel", "feather", "hdf", "html", "json", "latex", "markdown", "netcdf", "npy", "orc"),
+        *("parquet", "pickle", "sql", "stata", "textfiles", "tiledb", "xml", "zarr"),
+    )
 )
 _PLAIN = frozenset({dict, tuple, list, set, frozenset, type, types.FunctionType, types.BuiltinFunctionType})
 _CARRIERS = (_identity_cast, list, tuple, set, dict)
 _PROCESS_FILES = "it uses files kept in this process's memory (fsspec's memory:// or a memory store)"
-_PROCESS_ARRAY = "it stores into an array in this process's memory, and a worker would fill a copy of it"
+_PROCESS_ARRAY = "it stores into an object in this process's memory, and a worker would fill a copy of it"
+_ARRAY_FILES = frozenset({"h5py", "netCDF4", "tiledb", "zarr"})
+"""Packages whose arrays are files or objects that another process opens by name."""
 
 
 class _Touch(NamedTuple):
@@ -209,7 +219,7 @@ class _Inspector:
 
 
 def _stores_in_memory(task: Task, names: Mapping[Key, Any]) -> bool:
-    """Whether the task is one of ``dask.array.store`` whose target is an array of this process."""
+    """Whether the task is one of ``dask.array.store`` whose target lives in this process."""
     if task.func is _execute_subgraph:
         inner, _output, inputs, *values = task.args
         given = dict(zip(inputs, values, strict=True))
@@ -221,7 +231,7 @@ def _stores_in_memory(task: Task, names: Mapping[Key, Any]) -> bool:
         target = names.get(target.key if isinstance(target, TaskRef) else target.target)
     if isinstance(target, DataNode):
         target = target.value
-    return any(base.__module__ == "numpy" and base.__name__ == "ndarray" for base in type(target).__mro__)
+    return type(target).__module__.partition(".")[0] not in _ARRAY_FILES
 
 
 def _without_scheme(text: str) -> str | None:
@@ -287,6 +297,8 @@ def _verb(function: Any) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _verb_of(name: str) -> str:
+    if name.lower().replace("_", "").replace("-", "").startswith(_TO_FILES):
+        return "writes"
     first = re.split(r"[_-]+|(?<=[a-z])(?=[A-Z])", name.strip("_"), maxsplit=1)[0]
     return _VERBS.get(first.lower(), "")
 

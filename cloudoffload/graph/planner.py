@@ -118,7 +118,7 @@ def _sort_out(tasks: dict[Key, GraphNode], wanted: set[Key]) -> _Sources:
             sources.values[key] = node.value
         elif _is_remote(node):
             sources.remotes[key] = node.args[0]
-        elif type(node) is Task and node.func in shuffle.JOINS and "part" in node.kwargs:
+        elif type(node) is Task and shuffle.is_join(node.func) and "part" in node.kwargs:
             part = ("shuffle-part", key)
             sources.parts[part] = (node.args[0].key, node.kwargs["part"])
             sources.tasks[key] = Task(key, node.func, TaskRef(part), *node.args[1:])
@@ -251,7 +251,7 @@ def _program_entry(sources: _Sources, group: Group, edge: Any, data: Data, total
     nodes, lifted = lift([*small.items(), *group.nodes], data)
     inputs = {name: edge(name) for name in outside if name not in small}
     inputs |= {name: Edge(total + number) for name, number in lifted.items()}
-    emit = Emit.PARTS if type(node) is Task and node.func in shuffle.CUTS else Emit.VALUE
+    emit = Emit.PARTS if type(node) is Task and shuffle.is_cut(node.func) else Emit.VALUE
     return tuple(inputs), tuple(inputs.values()), to_steps(nodes, frozenset(inputs)), emit
 
 

@@ -16,11 +16,16 @@ from cloudoffload.types import Key
 from cloudoffload.wire.parts import cut_frame, cut_records, join_records
 from cloudoffload.wire.parts import join_frames as _join_frames
 
-CUTS: frozenset[Callable[..., Any]] = frozenset({cut_frame, cut_records})
-"""Functions whose result is written in parts."""
 
-JOINS: frozenset[Callable[..., Any]] = frozenset({_join_frames, join_records})
-"""Functions whose first argument is a part of a barrier; the keyword ``part`` names it until the graph is planned."""
+def is_cut(function: Any) -> bool:
+    """Whether a task's function makes a value that is written in parts."""
+    # By identity: a user's callable may have no hash, or an odd idea of equality.
+    return function is cut_frame or function is cut_records
+
+
+def is_join(function: Any) -> bool:
+    """Whether a task's first argument is a part of a barrier; its keyword ``part`` names it until it is planned."""
+    return function is _join_frames or function is join_records
 
 
 def wait_for_all(*splits: Any) -> None:

@@ -16,11 +16,11 @@ from IPython.core.magic_arguments import MagicArgumentParser
 from IPython.display import display
 
 from cloudoffload import settings
+from cloudoffload.engine.estimating import Estimated
 from cloudoffload.engine.session import Session
 from cloudoffload.errors import SettingsError
 from cloudoffload.ledger.report import GROUPINGS
 from cloudoffload.notebook.cell import run_cell
-from cloudoffload.notebook.dry import Estimated, estimating
 from cloudoffload.notebook.panel import Heading, face_for, live
 from cloudoffload.notebook.sessions import Lent, Options, Sessions
 from cloudoffload.notebook.state import PanelState
@@ -108,7 +108,7 @@ def _run(shell: Any, lent: Lent, budget: Decimal | None, body: str) -> object:
 
 def _estimate(shell: Any, session: Session, body: str) -> object:
     try:
-        with estimating(session):
+        with session.dry_run():
             return run_cell(shell, body)
     except Estimated as answer:
         estimate = answer.estimate

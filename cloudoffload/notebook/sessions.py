@@ -1,4 +1,4 @@
-"""The sessions behind a notebook's cells: one for each cell, but emulated clouds stay up between cells."""
+"""The sessions behind a notebook's cells: cells with the same options share one, and what they persisted."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Lent:
 
 
 class Sessions:
-    """Sessions that are kept for later cells. An emulated cloud takes seconds to start, anything else does not."""
+    """Sessions that are kept for later cells: persisted values live in them, and clouds need not start again."""
 
     def __init__(self) -> None:
         self._kept: dict[Options, Lent] = {}
@@ -61,20 +61,17 @@ class Sessions:
         lent = self._kept.get(options)
         if lent is None or lent.session.closed:
             lent = Lent(options.start())
-        if options.emulate:
-            self._kept[options] = lent
+        self._kept[options] = lent
         scheduler.enter(lent.session)
         try:
             yield lent
         finally:
             scheduler.leave(lent.session)
-            if not options.emulate:
-                lent.session.close()
 
     def status(self) -> str:
         """One line for each kept session: its clouds and what it has spent."""
         if not self._kept:
-            return "cloudoffload: no emulated cloud is kept running."
+            return "cloudoffload: no session is open."
         return "\n".join(_line(options, lent.totals) for options, lent in self._kept.items())
 
     def reports(self, by: str) -> list[Report]:
@@ -96,5 +93,8 @@ class Sessions:
 
 
 def _line(options: Options, totals: Totals) -> str:
-    clouds = "all clouds" if isinstance(options.emulate, bool) else ", ".join(options.emulate)
-    return f"cloudoffload: {clouds} emulated, {totals.calls} calls, {format_usd(totals.usd)} spent"
+    if isinstance(options.emulate, bool):
+        clouds = "all clouds emulated" if options.emulate else "this machine"
+    else:
+        clouds = f"{', '.join(options.emulate)} emulated"
+    return f"cloudoffload: {clouds}, {totals.calls} calls, {format_usd(totals.usd)} spent"

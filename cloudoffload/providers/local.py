@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Event
 
 from cloudoffload.errors import Cancelled, OutOfMemory, ProviderDown, TimedOut, WireError
-from cloudoffload.types import Call, Outcome, RateCard
+from cloudoffload.types import Call, Failure, FailureKind, Outcome, RateCard
 from cloudoffload.wire.outcome import open_outcome
 from cloudoffload.worker.deadline import EXIT_STATUS
 from cloudoffload.worker.local import LENGTH, REFUSED, write_all
@@ -74,7 +74,10 @@ class Local:
         """Send one call and wait for its outcome; see :meth:`cloudoffload.interfaces.Provider.invoke`."""
         worker = self._take(cancelled)
         try:
-            return open_outcome(worker.ask(call.envelope, cancelled), call)
+            outcome = open_outcome(worker.ask(call.envelope, cancelled), call)
+            if any(isinstance(item, Failure) and item.kind is FailureKind.DEADLINE for item in outcome.results):
+                worker.close()  # stopped anywhere, in the middle of an import too: it is replaced before the next call
+            return outcome
         except WireError as error:
             raise ProviderDown(f"a worker on this machine answered with nonsense: {error}") from error
         finally:
@@ -184,14 +187,15 @@ class _Worker:
         self.kill()
 
     def kill(self) -> None:
-        """End the process; its descriptors stay, because a thread may be reading from them."""
-        self._process.kill()
+        """End the process and what it started; its descriptors stay, because a thread may be reading from them."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # it leads a group of its own
 
     def close(self) -> None:
         """End the process and free its descriptors; harmless when called twice."""
         if not self._freed.acquire(blocking=False):
             return
-        self._process.kill()
+        self.kill()
         self._process.wait()
         for descriptor in (self._calls, self._outcomes, self._leash):
             os.close(descriptor)

@@ -14,7 +14,7 @@ import json
 import struct
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgpack
@@ -49,10 +49,12 @@ class Order:
     output: str  # name of the store that values are written to
     prefix: str  # outputs are written below it, as <unit>-<attempt>
     seconds: float  # deadline, counted from the worker's start
-    answer_key: bytes  # 32 bytes; authenticates the outcome
+    answer_key: bytes = field(repr=False)  # 32 bytes; authenticates the outcome
     results: str = "verified"
     inline_limit: int = 16384  # values up to this size travel in the outcome, bytes
     result_limit: int = 5 << 30  # largest single value, bytes
+    folder: str = ""  # the client's current folder, for workers on its own machine
+    paths: tuple[str, ...] = ()  # and its import path
     python: str = PYTHON
 
 
@@ -85,6 +87,8 @@ def seal(order: Order, signer: Signer, *, now: float, lifetime: float) -> bytes:
             "results": order.results,
             "inline_limit": order.inline_limit,
             "result_limit": order.result_limit,
+            "folder": order.folder,
+            "paths": list(order.paths),
         }
     )
     header = json.dumps(
@@ -169,6 +173,8 @@ def _order(header: Mapping[str, Any], body: memoryview) -> Order:
             results=fields["results"],
             inline_limit=fields["inline_limit"],
             result_limit=fields["result_limit"],
+            folder=fields["folder"],
+            paths=tuple(fields["paths"]),
             python=header["python"],
         )
     except (AttributeError, KeyError, TypeError, ValueError, msgpack.UnpackException) as error:

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Protocol
 
-from cloudoffload.worker.run import answer
+from cloudoffload.worker.deadline import EXIT_STATUS
+from cloudoffload.worker.run import answer, must_end
 
 PUBLIC_KEYS = "CLOUDOFFLOAD_PUBLIC_KEYS"
 """Environment variable: a JSON object of key ids and base64 raw Ed25519 public keys, whose calls are run."""
@@ -51,6 +52,9 @@ def handler(event: Mapping[str, str], context: Context) -> dict[str, str]:
         remaining_seconds=context.get_remaining_time_in_millis() / 1000,
         worker=context.log_stream_name,
     )
+    if must_end():
+        # The environment would be used again. What was done is lost with it, and done once more by the next try.
+        os._exit(EXIT_STATUS)
     return {"outcome": base64.b64encode(outcome).decode("ascii")}
 
 

@@ -6,9 +6,11 @@ import io
 import os
 import resource
 import sys
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from cloudoffload.errors import CloudoffloadError, StoreError
@@ -30,6 +32,7 @@ _MAXRSS_PER_MB = 1 << 20 if sys.platform == "darwin" else 1 << 10  # getrusage(2
 _FOREIGN = (Exception, SystemExit)
 """What pickling and unpickling may raise: they run foreign code, and a script that they import may end itself."""
 
+_stopped_by_deadline = threading.Event()
 _programs: OrderedDict[bytes, Loaded] = OrderedDict()
 _stores: dict[tuple[Any, ...], ObjectStore] = {}
 
@@ -58,6 +61,7 @@ def answer(
     meter = _Meter()
     order = open_envelope(envelope, keys, now=time.time())
     install()
+    _stand_where_the_client_stands(order)
     # An answer must still be written when the user's code is stopped at the last moment.
     seconds = order.seconds if remaining_seconds is None else min(order.seconds, max(remaining_seconds - 1.0, 0.1))
     try:
@@ -73,6 +77,22 @@ def answer(
     finally:
         messages = collector.end()
     return _sealed(order, results, unit_seconds, meter.read(outputs.inline_bytes), messages, worker)
+
+
+def _stand_where_the_client_stands(order: Order) -> None:
+    """On the client's own machine relative paths and imports mean what they mean there, also after a ``chdir``."""
+    if order.folder and order.folder != str(Path.cwd()):
+        os.chdir(order.folder)
+    known = set(sys.path)
+    sys.path += [path for path in order.paths if path not in known]
+
+
+def must_end() -> bool:
+    """Whether a deadline has struck in this process.
+
+    It may have struck anywhere, in the middle of an import too: the process must not run another call.
+    """
+    return _stopped_by_deadline.is_set()
 
 
 class _Meter:
@@ -127,6 +147,7 @@ def _run_all(order: Order, inputs: Inputs, outputs: Outputs, seconds: float) -> 
                 results.append(program if isinstance(program, Failure) else _run(program, unit, inputs, outputs))
                 unit_seconds.append(time.perf_counter() - started)
     except DeadlinePassed as passed:
+        _stopped_by_deadline.set()
         # What is done stays done; the unit that was running, and those behind it, have no value.
         late = failures.of_user_code(passed)
         results += [late] * (len(order.units) - len(results))

@@ -115,7 +115,7 @@ def test_sessions_overlap_in_threads(first_in_first_out: bool) -> None:
 
 
 def test_sessions_nest() -> None:
-    """The innermost one computes; when it closes, the outer one does again, whatever other threads have opened since."""
+    """The innermost one computes; when it closes, the outer one does again, whatever other threads have opened."""
     with local() as outer, ThreadPoolExecutor(1) as elsewhere:
         with local() as inner:
             other = local()

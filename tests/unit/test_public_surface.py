@@ -37,6 +37,7 @@ def test_a_session_offers_exactly_these_methods() -> None:
         "client_environment",
         "close",
         "compute",
+        "dry_run",
         "estimate",
         "estimate_graph",
         "executor",

@@ -49,7 +49,7 @@ def test_defaults() -> None:
         retries=3,
         call=CallSettings(seconds=120.0, batch=256, target_seconds=0.5),
         local=LocalSettings(workers=CPU_COUNT, memory=None, folder=Path(tempfile.gettempdir())),
-        aws=AwsSettings(region=None, function="cloudoffload", memory_mb=1769, concurrency=1000),
+        aws=AwsSettings(memory_mb=1769),
         panel=PanelSettings(hertz=4.0),
     )
 
@@ -59,7 +59,7 @@ def test_every_key_is_explained_where_its_default_stands() -> None:
     text = importlib.resources.files("cloudoffload").joinpath("cloudoffload.yaml").read_text(encoding="utf-8")
     lines = text.splitlines()
     keys = [number for number, line in enumerate(lines) if ": " in line and not line.lstrip().startswith("#")]
-    assert len(keys) == 17
+    assert len(keys) == 14
     assert [lines[number] for number in keys if not lines[number - 1].lstrip().startswith("# ")] == []
 
 
@@ -97,8 +97,8 @@ def test_a_file_in_dasks_folder_counts(tmp_path: Path) -> None:
     """A ``cloudoffload.yaml`` beside Dask's own files changes what it names and leaves the rest."""
     text = "cloudoffload:\n  prefer: cost\n  call:\n  aws:\n    memory-mb: 512\n"
     (tmp_path / "cloudoffload.yaml").write_text(text, encoding="utf-8")
-    printed = load_in_subprocess("(s.prefer, s.aws.memory_mb, s.aws.function, s.call.batch)", DASK_CONFIG=str(tmp_path))
-    assert printed == "('cost', 512, 'cloudoffload', 256)"
+    printed = load_in_subprocess("(s.prefer, s.aws.memory_mb, s.call.batch)", DASK_CONFIG=str(tmp_path))
+    assert printed == "('cost', 512, 256)"
 
 
 def test_loading_changes_nothing() -> None:
@@ -190,10 +190,7 @@ REFUSED: list[tuple[str, str, list[Any]]] = [
     ("local.workers", "a whole number from 1, or null or auto for one per CPU", [0, -2, "all", 1.5, True, {"a": 1}]),
     ("local.memory", "a size from 1 bytes", [0, -1, "most of it", "2 GIGA", True]),
     ("local.folder", "a path, or null or auto", ["", 3, True, ["a"]]),
-    ("aws.region", "a region such as eu-west-1, or null or auto", ["Ireland", "eu-west", "", 3, "eu-west-1; rm"]),
-    ("aws.function", "1 to 64 letters, digits, - and _", ["", "my function", "a/b", "x" * 65, None, 3]),
     ("aws.memory-mb", "a whole number from 128 to 10240", [127, 10241, "1769", 1769.5, None, True]),
-    ("aws.concurrency", "a whole number from 1", [0, "many", None, 1.5]),
     ("panel.hertz", "a number over 0, at most 4", [0, -1, 5, "4", None, True, float("nan")]),
 ]
 
@@ -222,7 +219,6 @@ def test_a_bad_value_is_refused_by_name(key: str, allowed: str, value: object) -
         ("local.memory", None, None),
         ("local.folder", "~/offload", Path.home() / "offload"),
         ("local.folder", Path("here"), Path.cwd() / "here"),
-        ("aws.region", "us-gov-west-1", "us-gov-west-1"),
         ("aws.memory-mb", 10_240, 10_240),
         ("panel.hertz", 0.5, 0.5),
     ],

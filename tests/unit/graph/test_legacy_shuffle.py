@@ -50,7 +50,7 @@ def run(graph: Graph, keys: Any) -> Any:
 def _executable(node: GraphNode) -> GraphNode:
     if isinstance(node, Task) and node.func is shuffle.wait_for_all:
         return Task(node.key, lambda *splits: list(splits), *node.args)
-    if isinstance(node, Task) and node.func in shuffle.JOINS:
+    if isinstance(node, Task) and shuffle.is_join(node.func):
         gate, *rest = node.args
         return Task(node.key, functools.partial(_join, node.func, node.kwargs["part"], rest), gate)
     return node

@@ -376,7 +376,7 @@ def test_storing_into_an_array_of_this_process_is_refused(lock: bool) -> None:
     """dask.array.store into a numpy array would fill a worker's copy and leave the user's array empty."""
     target = np.zeros((4, 4))
     (graph,) = graphs(lambda: da.ones((4, 4), chunks=2).store(target, lock=lock))
-    with pytest.raises(UnsupportedGraph, match=r"'store-map'.*array"):
+    with pytest.raises(UnsupportedGraph, match=r"'store-map'.*in this process's memory"):
         classify(graph)
 
 

@@ -83,7 +83,7 @@ def test_a_failing_cell_fails_and_leaves_nothing_behind(notebook: Any, capsys: p
     assert isinstance(result.error_in_exec, ValueError)
     assert notebook.user_ns["early"] == 1
     assert "cloudoffload ✗ failed" in capsys.readouterr().out
-    assert [thread.name for thread in threading.enumerate() if "cloudoffload" in thread.name] == []
+    assert [thread.name for thread in threading.enumerate() if "panel" in thread.name] == []
 
 
 def test_a_swallowed_failure_is_still_said(notebook: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,15 +130,23 @@ def test_a_dry_run_without_a_computation_is_a_plain_cell(notebook: Any) -> None:
     assert notebook.run_cell("%%offload --dry-run\n20 + 2").result == 22
 
 
+def test_what_a_cell_persisted_is_there_for_the_next(notebook: Any) -> None:
+    """Cells with the same options share a session, and ``%offload off`` ends it."""
+    notebook.run_cell("%%offload\nkept = dask.delayed(list)('abc').persist()").raise_error()
+    assert notebook.run_cell("%%offload\nkept.compute()").result == ["a", "b", "c"]
+    notebook.run_line_magic("offload", "off")
+    assert not notebook.run_cell("%%offload\nkept.compute()").success
+
+
 def test_the_line_magic_tells_about_kept_sessions_only(notebook: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without emulated clouds nothing is kept; another word shows the usage."""
+    """Before the first cell there is none; another word shows the usage."""
     notebook.run_line_magic("offload", "status")
     notebook.run_line_magic("offload", "off")
     notebook.run_line_magic("offload", "report layer")
     notebook.run_cell("%offload report cents")
     captured = capsys.readouterr()
     assert captured.out.splitlines()[:2] == [
-        "cloudoffload: no emulated cloud is kept running.",
+        "cloudoffload: no session is open.",
         "cloudoffload: 0 kept sessions closed.",
     ]
     assert "%offload status | report [provider | layer | tag | day] | off" in captured.err

@@ -13,8 +13,6 @@ from cloudoffload.types import Emit, Failure, FailureKind
 from cloudoffload.wire.program import entry
 from tests.unit.worker.conftest import Desk, failure, raises, task
 
-LARGE = 100_000
-
 
 def exception(found: Failure) -> BaseException:
     """The exception that the client rebuilds."""
