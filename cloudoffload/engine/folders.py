@@ -30,13 +30,15 @@ def local_store_folder(folder: Path) -> Iterator[None]:
         Another Session owns the folder, or somebody else could tamper with it.
     """
     _private(folder.parent)
-    descriptor = _own(folder)
+    descriptor, owner = _own(folder), os.getpid()
     try:
         _sweep(folder)
         yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
+        # A forked child comes here, too, when it ends: the folder stays its parent's.
+        if os.getpid() == owner:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(descriptor)
 
 
 def _private(parent: Path) -> None:

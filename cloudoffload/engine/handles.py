@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -49,10 +50,15 @@ class _Kept:
 
     def __init__(self, let_go: Callable[[], None], needed: Any = None) -> None:
         self._needed = needed
-        weakref.finalize(self, let_go).atexit = False
+        weakref.finalize(self, _let_go, let_go, os.getpid()).atexit = False
 
     def __call__(self) -> None:
         """A handle is gone, and with it what it held of this."""
+
+
+def _let_go(let_go: Callable[[], None], pid: int) -> None:
+    if os.getpid() == pid:  # a forked child drops its copies when it ends; the objects are its parent's
+        let_go()
 
 
 def _nothing() -> None:

@@ -166,6 +166,8 @@ def _run(program: Loaded, unit: Assignment, inputs: Inputs, outputs: Outputs) ->
         value = run_steps(steps, out, values)
         if isinstance(value, Iterator) and not isinstance(value, io.IOBase):
             value = list(value)  # a lazy partition of a bag can't cross the wire, and runs the user's code here
+    except DeadlinePassed:
+        raise  # it ends the call, not this unit alone
     except BaseException as error:  # noqa: BLE001 - the user's code; its error, SystemExit too, is the unit's result
         return failures.of_user_code(error)
     try:

@@ -48,13 +48,13 @@ def test_a_worker_that_a_deadline_has_struck_is_not_used_again(tmp_path: Path) -
     """It may have been stopped in the middle of an import: the next call gets a fresh process, and the right answer."""
     mark = tmp_path / "pid"
 
-    def sleep() -> None:
-        mark.write_text(str(os.getpid()))
+    def sleep(parts: list[str]) -> None:  # a path would keep the call on this machine
+        Path(*parts).write_text(str(os.getpid()))
         time.sleep(30)
 
     with co.Session(emulate=("aws",), providers=("aws",)) as session:
-        with pytest.raises(co.errors.CloudoffloadError):
-            session.compute(dask.delayed(sleep)(), requirements=co.Requirements(seconds=0.5, retries=0))
+        with pytest.raises(co.errors.WorkerLost):
+            session.compute(dask.delayed(sleep)(list(mark.parts)), requirements=co.Requirements(seconds=5.0, retries=0))
         after = {session.compute(dask.delayed(os.getpid)())[0] for _ in range(4)}
     assert int(mark.read_text()) not in after
 

@@ -131,11 +131,9 @@ def test_a_dry_run_without_a_computation_is_a_plain_cell(notebook: Any) -> None:
 
 
 def test_what_a_cell_persisted_is_there_for_the_next(notebook: Any) -> None:
-    """Cells with the same options share a session, and ``%offload off`` ends it."""
+    """Cells with the same options share a session."""
     notebook.run_cell("%%offload\nkept = dask.delayed(list)('abc').persist()").raise_error()
     assert notebook.run_cell("%%offload\nkept.compute()").result == ["a", "b", "c"]
-    notebook.run_line_magic("offload", "off")
-    assert not notebook.run_cell("%%offload\nkept.compute()").success
 
 
 def test_the_line_magic_tells_about_kept_sessions_only(notebook: Any, capsys: pytest.CaptureFixture[str]) -> None:
