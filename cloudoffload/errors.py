@@ -68,7 +68,15 @@ class UnsupportedGraph(PlanError):
 
 
 class BudgetExceeded(CloudoffloadError):
-    """Going on could cost more than the budget; what is done stays done."""
+    """Going on could cost more than the budget; what is done stays done.
+
+    Attributes
+    ----------
+    room_may_come : bool
+        Calls under way hold reservations; what they don't use comes back.
+    """
+
+    room_may_come = False
 
 
 class ProviderError(CloudoffloadError):

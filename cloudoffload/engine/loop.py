@@ -34,6 +34,8 @@ from cloudoffload.types import Assignment, Edge, Failure, Plan, Ref, Unit
 
 _MIN_DEADLINE = 30.0
 _DEADLINE_MARGIN = 10.0
+_ASK_AGAIN = 0.2
+"""How long a full budget is left alone while other computations hold reservations, seconds."""
 
 
 class Loop:
@@ -271,11 +273,15 @@ class Loop:
             except Exception as error:  # noqa: BLE001 - no provider can run it, ever: the computation ends with that
                 self._finish(error, actions)
                 return
-        # What is under way may use less than was reserved for it, and make room.
+        wake = [self._later[0][0]] if self._later else []
+        # What is under way may use less than was reserved for it, and make room: here, or in another computation.
         if too_dear is not None and not self._calls:
-            self._finish(too_dear, actions)
-        elif self._later:
-            actions.append(Wake(self._later[0][0]))
+            if not too_dear.room_may_come:
+                self._finish(too_dear, actions)
+                return
+            wake.append(now + _ASK_AGAIN)
+        if wake:
+            actions.append(Wake(min(wake)))
 
     def _send_batches(self, kind: Kind, lane: Lane, actions: list[Action]) -> None:
         """Send as much of one kind as the lane takes; raises BudgetExceeded when there is no room for a single unit."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -97,9 +97,10 @@ class Services:
 
     def close(self) -> None:
         """End processes, delete the run's objects, stop emulated clouds; harmless when called twice."""
-        self.trash.close(DRAIN_SECONDS)
-        self.pool.close(DRAIN_SECONDS)
-        self.clouds.close()
+        with ExitStack() as rest:  # an interrupt in one of these must not keep the next from happening
+            rest.callback(self.clouds.close)
+            rest.callback(self.pool.close, DRAIN_SECONDS)
+            rest.callback(self.trash.close, DRAIN_SECONDS)
 
     @contextmanager
     def slot(self, provider: str, stop: threading.Event) -> Iterator[None]:

@@ -92,7 +92,9 @@ class Ledger:
             if call_id in self._reservations:
                 raise ValueError(f"call {call_id!r} holds a reservation already")
             if not self._has_room(usd):
-                raise BudgetExceeded(self._refusal(card, usd))
+                error = BudgetExceeded(self._refusal(card, usd))
+                error.room_may_come = len(self._reservations) > len(self._abandoned)
+                raise error
             self._reservations[call_id] = _Reservation(card, usd)
             self._reserved = EXACT.add(self._reserved, usd)
         return usd

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cloudoffload.engine.messages import Draft, Finish
+from cloudoffload.engine.messages import Draft, Finish, Wake, Woken
 from cloudoffload.errors import BudgetExceeded, ProviderDown
 from cloudoffload.types import Requirements
 from tests.unit.engine.driving import Driven, drafts, lane, plan, sent, unit, wanting
@@ -53,6 +53,23 @@ def test_a_budget_that_stays_full_ends_the_computation_when_nothing_is_under_way
     driven.answer(second)
     assert isinstance(driven.error, BudgetExceeded)
     assert driven.loop.done == 2
+
+
+def test_a_budget_held_by_another_computation_is_asked_again() -> None:
+    """Its calls may give room back: the loop wakes and tries, and ends only when nobody holds anything."""
+    held = True
+
+    def reserve(draft: Draft) -> None:
+        error = BudgetExceeded("no room")
+        error.room_may_come = held
+        raise error
+
+    driven = Driven(plan(unit(0)), reserve=reserve)
+    (wake,) = driven.begin()
+    assert isinstance(wake, Wake)
+    held = False
+    actions = driven.loop.step(Woken(), wake.at)
+    assert [type(action) for action in actions] == [Finish]
 
 
 def test_a_batch_shrinks_to_what_the_budget_allows() -> None:
