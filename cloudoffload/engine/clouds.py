@@ -160,7 +160,11 @@ class Clouds:
         elif url.startswith(("file:", "/", ".")):
             access, kind = StoreAccess(Path(url.removeprefix("file://")).resolve().as_uri()), "local"
         else:
+            if url.startswith("memory:"):
+                raise SettingsError("a store in this process's memory is out of reach for workers: use file:///folder")
             access, kind = StoreAccess(url), "aws" if url.startswith("s3:") else "local"
+            if kind == "local":
+                logger.warning("what is done in %s is not on the bill: prices are known for S3 only", url)
         store = open_store(access)
         if url is not None:
             self._stack.callback(_delete_run, store, prefix)

@@ -130,6 +130,19 @@ def test_a_run_id_is_a_plain_name(run_id: str) -> None:
         co.Session(run_id=run_id)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"store": "memory://"}, "out of reach for workers"),
+        ({"store": "s3://elsewhere", "emulate": ("aws",)}, "its own bucket only"),
+    ],
+)
+def test_a_store_that_workers_cannot_use_is_refused(arguments: dict[str, Any], said: str) -> None:
+    """It is said when the session starts, not by lost inputs."""
+    with pytest.raises(co.errors.SettingsError, match=said), co.Session(**arguments):
+        pass
+
+
 def test_rules_are_checked_at_once() -> None:
     """A rule that is none is said when the session is made, not when nothing obeys it."""
     with pytest.raises(co.errors.SettingsError, match="rules"):
