@@ -69,6 +69,11 @@ class Clouds:
         self.emulated: dict[str, Any] = {}
         self.providers: dict[str, Provider] = {}
         self.lanes: dict[str, Lane] = {}
+        if store is not None and "aws" in names:
+            raise SettingsError(
+                "functions on the emulated AWS get a credential for its own bucket only: leave out store=, or run on "
+                "this machine"
+            )
         try:
             for cloud in emulate:
                 self._start(cloud)
@@ -144,11 +149,6 @@ class Clouds:
     def _open_store(self, url: str | None) -> tuple[ObjectStore, RateCard, Callable[[], StoreAccess]]:
         """The store, its prices, and how workers open it; the user's own is cleaned of the run at the end."""
         prefix = prefix_of(self._run)
-        if url is not None and "aws" in self.providers:
-            raise SettingsError(
-                "functions on the emulated AWS get a credential for its own bucket only: leave out store=, or run on "
-                "this machine"
-            )
         if url is None and "aws" in self.emulated:
             cloud = self.emulated["aws"]  # its objects end with it
             store = open_store(StoreAccess(cloud.store_url, cloud.store_options))

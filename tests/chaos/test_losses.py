@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from pathlib import Path
 
@@ -87,29 +86,3 @@ def test_code_that_leaves_by_an_exception() -> None:
             session.compute(dask.delayed(exit)(7))
         assert session.compute(*four()) == (0, 1, 2, 3)
         assert session.stats()["retries"] == 0
-
-
-def test_a_cloud_that_goes_away(tmp_path: Path) -> None:
-    """One typed error after the allowed tries, no hang, and a session that still closes."""
-
-    def sleep(parts: list[str]) -> None:
-        Path(*parts).touch()
-        time.sleep(10_000)
-
-    begun = tmp_path / "begun"
-    with co.Session(emulate=("aws",), providers=("aws",)) as session:
-
-        def kill() -> None:
-            until(begun.exists, "the task began")
-            for process in psutil.Process().children():
-                if any("lambda_front" in word for word in process.cmdline()):
-                    process.kill()
-
-        thread = threading.Thread(target=kill)
-        thread.start()
-        with pytest.raises(errors.WorkerLost, match="tried 2 times") as caught:
-            # In parts: a whole path would keep the task on this machine.
-            session.compute(dask.delayed(sleep)(list(begun.parts)), requirements=Requirements(retries=1))
-        thread.join()
-        assert isinstance(caught.value.__cause__, errors.ProviderDown)
-        assert session.stats()["in_flight"] == 0
