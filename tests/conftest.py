@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
+import signal
 from collections.abc import Iterator
 
 import dask.config
 import distributed  # noqa: F401 - registers its defaults now; done inside a test, they would be put back to nothing
 import pytest
+
+# Whoever starts the tests in the background ignores interrupts, and every process that a test starts would, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
