@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef, cull
-from dask.order import order
 from dask.utils import key_split
 
 from cloudoffload.errors import UnpicklableGraph
@@ -19,6 +18,7 @@ from cloudoffload.graph.fusion import Group, fuse_chains
 from cloudoffload.graph.legacy_shuffle import rewrite
 from cloudoffload.graph.lifting import Data, is_small, lift
 from cloudoffload.graph.local_paths import classify
+from cloudoffload.graph.ordering import places
 from cloudoffload.graph.steps import to_steps
 from cloudoffload.types import Edge, Emit, Key, PartName, Plan, Requirements, Unit
 from cloudoffload.wire.program import Entry, dump, entry
@@ -213,14 +213,14 @@ def _assemble(
         entries.append(entry(steps, group.key, names, emit))
         inputs.append(edges)
         emits.append(emit)
-    places = _places([{item.source for item in edges if item.source < total} for edges in inputs])
+    place = places([{item.source for item in edges if item.source < total} if edges else () for edges in inputs])
     units = [
         Unit(
             number=number,
             key=group.key,
             prefix=key_split(group.key),
             inputs=inputs[number],
-            priority=places[number],
+            priority=place[number],
             emit=emits[number],
             requested=number in requested,
             keeps_inputs=emits[number] is Emit.INDEX,
@@ -253,15 +253,6 @@ def _program_entry(sources: _Sources, group: Group, edge: Any, data: Data, total
     inputs |= {name: Edge(total + number) for name, number in lifted.items()}
     emit = Emit.PARTS if type(node) is Task and shuffle.is_cut(node.func) else Emit.VALUE
     return tuple(inputs), tuple(inputs.values()), to_steps(nodes, frozenset(inputs)), emit
-
-
-def _places(needs: list[set[int]]) -> Mapping[int, int] | Sequence[int]:
-    """Each unit's place in Dask's order, which frees values as early as it can."""
-    if not any(needs):
-        return range(len(needs))
-    # Dask orders graphs of tasks; these stand in for the units and are never run.
-    places: Mapping[int, int] = order({i: Task(i, _places, *map(TaskRef, need)) for i, need in enumerate(needs)})
-    return places
 
 
 def _pickled(entries: list[Entry], groups: list[Group]) -> bytes:
