@@ -19,9 +19,11 @@ from dask.highlevelgraph import HighLevelGraph
 from dask.utils import ensure_dict
 
 from cloudoffload.graph import shuffle
+from cloudoffload.graph.collecting import collection_paused
 from cloudoffload.types import Key
 
 
+@collection_paused()
 def materialize(graph: Any, keys: Any) -> tuple[dict[Key, GraphNode], list[Key]]:
     """Graph of tasks and the flat list of requested keys.
 

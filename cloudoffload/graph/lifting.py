@@ -17,7 +17,9 @@ from cloudoffload.types import Key
 SMALL = 2048
 """Values up to this size stay in the program, bytes: a reference costs nearly as much."""
 
-_SCALARS = frozenset({int, float, bool, complex, type(None), slice})
+SCALARS = frozenset({int, float, bool, complex, type(None), slice})
+"""Types of which every value is small, and refers to nothing."""
+
 _SLICERS = frozenset({"getter", "getter_nofancy", "getter_inline"})
 
 
@@ -46,7 +48,7 @@ class Data:
 def is_small(value: Any) -> bool:
     """Whether a value may travel inside the program."""
     kind = type(value)
-    if kind in _SCALARS:
+    if kind in SCALARS:
         return True
     if kind in (str, bytes, bytearray):
         return len(value) <= SMALL
@@ -137,7 +139,7 @@ def _without_literals(node: GraphNode, data: Data, inputs: dict[Key, int]) -> Gr
 
 def _is_large(item: Any) -> bool:
     kind = type(item)
-    if kind in _SCALARS or isinstance(item, (GraphNode, TaskRef)) or callable(item):
+    if kind in SCALARS or isinstance(item, (GraphNode, TaskRef)) or callable(item):
         return False  # a callable may be large too, but functions travel with the program
     # Looked up on the type: an object's own property may compute, or raise.
     plain = kind in (bytes, bytearray, str, list, dict) or hasattr(kind, "nbytes") or hasattr(kind, "memory_usage")

@@ -13,10 +13,11 @@ from dask.utils import key_split
 from cloudoffload.errors import UnpicklableGraph
 from cloudoffload.graph import remote, shuffle
 from cloudoffload.graph.annotations import FIELDS, has_prefix, with_stated
+from cloudoffload.graph.collecting import collection_paused
 from cloudoffload.graph.credentials import refuse_credentials
 from cloudoffload.graph.fusion import Group, fuse_chains
 from cloudoffload.graph.legacy_shuffle import rewrite
-from cloudoffload.graph.lifting import Data, is_small, lift
+from cloudoffload.graph.lifting import SCALARS, Data, is_small, lift
 from cloudoffload.graph.local_paths import classify
 from cloudoffload.graph.ordering import places
 from cloudoffload.graph.steps import to_steps
@@ -48,6 +49,7 @@ class _Sources:
         return key if key in self.tasks else None
 
 
+@collection_paused()
 def make_plan(
     tasks: dict[Key, GraphNode],
     wanted: Sequence[Key],
@@ -239,6 +241,8 @@ def _program_entry(sources: _Sources, group: Group, edge: Any, data: Data, total
     if type(node) is Task and node.func is shuffle.wait_for_all:
         names = tuple(reference.key for reference in node.args)
         return names, tuple(edge(name) for name in names), (), Emit.INDEX
+    if len(group.nodes) == 1 and type(node) is Task and _is_plain(node):
+        return (), (), ((group.key, node.func, node.args, None, False, ()),), Emit.VALUE
     made = {name for name, _ in group.nodes}
     outside = [
         name for name in dict.fromkeys(n for _, item in group.nodes for n in item.dependencies) if name not in made
@@ -253,6 +257,11 @@ def _program_entry(sources: _Sources, group: Group, edge: Any, data: Data, total
     inputs |= {name: Edge(total + number) for name, number in lifted.items()}
     emit = Emit.PARTS if type(node) is Task and shuffle.is_cut(node.func) else Emit.VALUE
     return tuple(inputs), tuple(inputs.values()), to_steps(nodes, frozenset(inputs)), emit
+
+
+def _is_plain(task: Task) -> bool:
+    """A function of plain numbers: what most tasks of a very large graph are."""
+    return not task.kwargs and all(type(item) in SCALARS for item in task.args)
 
 
 def _pickled(entries: list[Entry], groups: list[Group]) -> bytes:
