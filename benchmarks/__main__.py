@@ -12,7 +12,8 @@ from rich.console import Console
 
 from benchmarks import table
 from benchmarks.engines import ENGINES
-from benchmarks.harness import Run, run_rounds, trial
+from benchmarks.harness import run_rounds, trial
+from benchmarks.run import Run
 from benchmarks.summary import summarize, verdicts
 from benchmarks.workloads import WORKLOADS
 
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         task = trial(name, chosen.size, chosen.repetitions)
         runs = run_rounds(task, engines, chosen.rounds, lambda run: _progress(console, run))
         lines = summarize(runs, workload, task.size)
-        found = verdicts(runs, lines, workload)
+        found = verdicts(runs, lines, workload, task.size)
         table.show(console, task, chosen.rounds, lines, found)
         records.append(table.record(task, runs, lines, found))
         kept = kept and all(verdict.kept or not verdict.firm for verdict in found)
@@ -74,8 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _progress(console: Console, run: Run) -> None:
-    walls = run.error.splitlines()[-1] if run.error else ", ".join(f"{wall:.3f}" for wall in run.walls) + " s"
-    console.print(f"round {run.round}, {run.engine}: {walls}", markup=False)
+    said = run.error.splitlines()[-1] if run.error else f"{run.wall:.3f} s"
+    console.print(f"round {run.round}, {run.engine}: {said}", markup=False)
 
 
 if __name__ == "__main__":

@@ -217,4 +217,4 @@ def delivered(actions: Iterable[Action]) -> dict[int, object]:
 
 def wanting(requirements: Requirements, *units: Unit) -> tuple[Unit, ...]:
     """The units with one shared wish, as the planner makes them."""
-    return tuple(replace(item, requirements=requirements) for item in units)
+    return tuple(item._replace(requirements=requirements) for item in units)
