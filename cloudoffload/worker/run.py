@@ -24,6 +24,7 @@ from cloudoffload.worker.capture import collector, install
 from cloudoffload.worker.deadline import DeadlinePassed, deadline
 from cloudoffload.worker.inputs import Inputs
 from cloudoffload.worker.outputs import Outputs
+from cloudoffload.worker.overlap import Transfers, overlapped
 
 _PROGRAM_BYTES = 256 << 20
 _MAX_STORES = 8
@@ -70,13 +71,13 @@ def answer(
         results: list[Ref | Failure] = [failures.of_machinery(error)] * len(order.units)
         return _sealed(order, results, [], meter.read(0), (), worker)
     meter.watch(stores.values())
-    inputs, outputs = Inputs(stores), Outputs(order, stores[order.output])
     collector.begin()
     try:
-        results, unit_seconds = _run_all(order, inputs, outputs, seconds)
+        with overlapped(stores) as transfers:
+            results, unit_seconds, inline_bytes = _run_all(order, transfers, seconds)
     finally:
         messages = collector.end()
-    return _sealed(order, results, unit_seconds, meter.read(outputs.inline_bytes), messages, worker)
+    return _sealed(order, results, unit_seconds, meter.read(inline_bytes), messages, worker)
 
 
 def _stand_where_the_client_stands(order: Order) -> None:
@@ -135,23 +136,31 @@ def _sealed(
     return seal_outcome(outcome, order.call, order.answer_key)
 
 
-def _run_all(order: Order, inputs: Inputs, outputs: Outputs, seconds: float) -> tuple[list[Ref | Failure], list[float]]:
+def _run_all(order: Order, transfers: Transfers, seconds: float) -> tuple[list[Ref | Failure], list[float], int]:
+    """Results and seconds of the units, and how many bytes of values the results hold."""
+    inputs, outputs = Inputs(transfers.stores), Outputs(order, transfers.stores[order.output])
     results: list[Ref | Failure] = []
     unit_seconds: list[float] = []
     try:
         with deadline(seconds) as check:
             program = _program(order, inputs)
-            for unit in order.units:
+            for place, unit in enumerate(order.units):
                 check()
+                transfers.fetch(order.units[place : place + 2])
                 started = time.perf_counter()
                 results.append(program if isinstance(program, Failure) else _run(program, unit, inputs, outputs))
                 unit_seconds.append(time.perf_counter() - started)
+            for place, result in enumerate(results):
+                if (error := transfers.failure(result)) is not None:
+                    results[place] = failures.of_machinery(error)
     except DeadlinePassed as passed:
         _stopped_by_deadline.set()
-        # What is done stays done; the unit that was running, and those behind it, have no value.
+        # What is done stays done; the unit that was running, and those behind it, have no value, nor have those whose
+        # value is not written.
         late = failures.of_user_code(passed)
+        results = [late if transfers.is_pending(result) else result for result in results]
         results += [late] * (len(order.units) - len(results))
-    return results, unit_seconds
+    return results, unit_seconds, outputs.inline_bytes
 
 
 def _run(program: Loaded, unit: Assignment, inputs: Inputs, outputs: Outputs) -> Ref | Failure:
