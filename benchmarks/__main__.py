@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import table
+from benchmarks import plot, table
 from benchmarks.engines import ENGINES
 from benchmarks.harness import run_rounds, trial
 from benchmarks.run import Run
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     chosen = arguments(argv)
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
-    records, kept = [], True
+    records, drawn, kept = [], {}, True
     for name in chosen.workload:
         workload = WORKLOADS[name]
         engines = [engine for engine in workload.engines if not chosen.engine or engine in chosen.engine]
@@ -66,11 +66,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         lines = summarize(runs, workload, task.size)
         found = verdicts(runs, lines, workload, task.size)
         table.show(console, task, chosen.rounds, lines, found)
+        drawn[name] = lines
         records.append(table.record(task, runs, lines, found))
         kept = kept and all(verdict.kept or not verdict.firm for verdict in found)
     path = chosen.json or RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
     table.write(path, records)
     console.print(f"\nfigures: {path}", markup=False)
+    if plot.draw(picture := path.with_suffix(".svg"), drawn):
+        console.print(f"picture: {picture}", markup=False)
     return 0 if kept else 1
 
 

@@ -18,6 +18,7 @@ from dask._task_spec import execute_graph
 
 import cloudoffload as co
 from benchmarks.promises import CPUS
+from benchmarks.sleeper import Sleeper
 from cloudoffload.engine.collections import nested
 from cloudoffload.graph.expression import materialize
 
@@ -60,6 +61,16 @@ def emulated_aws(memory: int | None) -> Iterator[Engine]:
         # pyarrow finds S3 by the environment, as the user's own tools do.
         os.environ.update(session.client_environment())
         yield Engine(place=_upload, traffic=lambda: _traffic(session))
+
+
+@contextmanager
+def remote(concurrency: int, memory: int | None) -> Iterator[Engine]:
+    """A session on a cloud that sleeps, one unit a call."""
+    with (
+        dask.config.set({"cloudoffload.call.batch": 1}),
+        co.Session(providers=(Sleeper(concurrency),), budget="100 USD") as session,
+    ):
+        yield Engine(traffic=lambda: _traffic(session))
 
 
 @contextmanager
@@ -112,7 +123,8 @@ def lithops(memory: int | None) -> Iterator[Engine]:
 
     # Workers import this package from where it lies, instead of getting copies of its files with every map.
     os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
-    shape = {"worker_processes": CPUS, "runtime": sys.executable}
+    # Its first version of this backend runs more of these workloads in a second than the second one, its default.
+    shape = {"worker_processes": CPUS, "runtime": sys.executable, "version": 1}
     settings = {"lithops": {"backend": "localhost", "storage": "localhost", "monitoring_interval": 0.1}}
     with FunctionExecutor(config={**settings, "localhost": shape}, log_level="ERROR") as executor:
         yield Engine(speaks="lithops", tool=partial(_lithops_map, executor))
@@ -153,6 +165,8 @@ def importing(module: str, memory: int | None) -> Iterator[Engine]:
 ENGINES: Mapping[str, Opener] = {
     "cloudoffload": cloudoffload,
     "cloudoffload-aws": emulated_aws,
+    "cloudoffload-remote-50": partial(remote, 50),
+    "cloudoffload-remote-1000": partial(remote, 1000),
     "localcluster": local_cluster,
     "localcluster-tasks": local_cluster_tasks,
     "threads": threads,

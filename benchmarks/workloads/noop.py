@@ -43,12 +43,23 @@ NOOP = Workload(
     title="one graph of tasks that do nothing, summed",
     unit="tasks",
     size=2_000,
-    engines=("cloudoffload", "localcluster", "processes", "lithops", "threads", "bare"),
-    solutions={"dask": one_graph, "lithops": lithops_map},
+    engines=("cloudoffload", "localcluster", "processes", "threads", "bare"),
+    solutions={"dask": one_graph},
     answer=_answer,
     repetitions=5,
     result_bytes=lambda size: 8,
     promises=_PROMISES,
+)
+
+NOOP_FEW = Workload(
+    title="the same with few tasks, since Lithops starts a process for each",
+    unit="tasks",
+    size=100,
+    engines=("cloudoffload", "localcluster", "lithops", "threads", "bare"),
+    solutions={"dask": one_graph, "lithops": lithops_map},
+    answer=_answer,
+    repetitions=3,
+    result_bytes=lambda size: 8,
 )
 
 NOOP_MANY = Workload(

@@ -8,7 +8,7 @@ from typing import Any
 import dask
 
 from benchmarks.data import PARTITIONS, shuffled_table
-from benchmarks.promises import memory_of_peer, wall_of_peer
+from benchmarks.promises import wall_of_peer
 from benchmarks.workloads.merge import ONE_PARTITION_A_FILE
 from benchmarks.workloads.workload import Answer, Workload
 
@@ -84,5 +84,5 @@ SHUFFLE = Workload(
     solutions={"dask": with_dask, "pandas": with_pandas, "polars": with_polars, "duckdb": with_duckdb},
     prepare=shuffled_table,
     pieces=lambda size: PARTITIONS + INTO,
-    promises=(wall_of_peer(0.5), memory_of_peer(1.0)),
+    promises=(wall_of_peer(0.5),),
 )

@@ -90,7 +90,7 @@ class Computation:
     def run(self) -> dict[int, Ref]:
         """Run to the end; returns the ref of each requested unit, and of each datum, by number.
 
-        Objects of what was asked for are the caller's to let go, and so are those of results that ``on_result`` got
+        Without those that hold their value, when each was told to ``on_result``. Objects of what was asked for are the caller's to let go, and so are those of results that ``on_result`` got
         before an error. All other objects are gone when this ends, or soon after.
 
         Raises
@@ -203,16 +203,20 @@ class Computation:
             if isinstance(action, Send):
                 self._send(action.draft)
             elif isinstance(action, Deliver):
-                if isinstance(action.result, Ref):
-                    self._delivered[action.number] = action.result
-                if self._on_result is not None:
-                    self._on_result(action.number, action.result)
+                self._deliver(action.number, action.result)
             elif isinstance(action, Free):
                 self._objects.discard([ref.key for ref in action.refs])
             elif isinstance(action, Wake):
                 self._wake = action.at
             else:
                 self._finish = action
+
+    def _deliver(self, number: int, result: Ref | Failure | BaseException) -> None:
+        # Who is told of each result has its value, too: many hold it inside, and must not pile up here.
+        if isinstance(result, Ref) and (self._on_result is None or result.data is None):
+            self._delivered[number] = result
+        if self._on_result is not None:
+            self._on_result(number, result)
 
     def _send(self, draft: Draft) -> None:
         self._booking.sent(draft)

@@ -36,6 +36,9 @@ from cloudoffload.types import Assignment, Edge, Failure, Plan, Ref, Unit
 
 _MIN_DEADLINE = 30.0
 _DEADLINE_MARGIN = 10.0
+_READ = Ref("", "", (0, 0), 0, b"")
+"""In place of the ref of a value that nobody needs any more: many hold the value itself."""
+
 _ASK_AGAIN = 0.2
 """How long a full budget is left alone while other computations hold reservations, seconds."""
 
@@ -183,6 +186,8 @@ class Loop:
         unit = self._units[number]
         if unit.requested:
             actions.append(Deliver(number, ref))
+            if not self._readers[number]:
+                self._refs[number] = _READ
         for consumer in self._consumers[number]:
             self._missing[consumer] -= 1
             if not self._missing[consumer]:
@@ -202,6 +207,7 @@ class Loop:
             ref = self._refs[source]
             if not before.requested and ref is not None and ref.data is None:
                 freed.append(ref)
+            self._refs[source] = _READ
 
     def _lost(self, draft: Draft, error: BaseException, now: float, actions: list[Action]) -> None:
         if retries.ran_nothing(error, len(draft.units)) and self._refused(draft, error, now):

@@ -67,7 +67,8 @@ class Session:
     workers : int, optional
         Worker processes on this machine.
     memory_mb : int, optional
-        Memory limit of each of them, MB.
+        Most memory that each of them, and what it starts, may hold, MB: one that holds more is ended. A store that lies
+        in memory is taken off it, in equal shares.
     results : str, optional
         What the client may decode: ``"data"``, ``"verified"`` or ``"pickle"``.
     tags : mapping of str to str, optional

@@ -86,7 +86,7 @@ def make_plan(
         The graph can't be run as asked.
     """
     tasks, notes = staged(remote.lifted(_rewritten(cull(tasks, set(wanted)))), set(wanted), shuffle_costs)
-    shipped = {key: node for key, node in tasks.items() if not _is_remote(node)}
+    shipped = {key: node for key, node in tasks.items() if not remote.holds_remote(node)}
     telling = _telling(shipped)
     refuse_credentials(telling)
     here = classify(shipped) if classify(telling) else {}
@@ -148,7 +148,7 @@ def _sort_out(tasks: dict[Key, GraphNode], wanted: set[Key]) -> _Sources:
             sources.aliases[key] = node.target
         elif type(node) is DataNode:
             sources.values[key] = node.value
-        elif _is_remote(node):
+        elif remote.holds_remote(node):
             sources.remotes[key] = node.args[0]
         elif type(node) is Task and shuffle.is_join(node.func) and "part" in node.kwargs:
             part = ("shuffle-part", key)
@@ -158,10 +158,6 @@ def _sort_out(tasks: dict[Key, GraphNode], wanted: set[Key]) -> _Sources:
             sources.tasks[key] = node
     _find_items(sources, wanted)
     return sources
-
-
-def _is_remote(node: GraphNode) -> bool:
-    return type(node) is Task and node.func is remote.load
 
 
 def _find_items(sources: _Sources, wanted: set[Key]) -> None:

@@ -49,7 +49,7 @@ class Form:
 
 
 def one_stage(inputs: int, outputs: int, costs: ShuffleCosts) -> Form:
-    """Every join reads from every input; the barrier reads all footers, a join its footer, its row and the templates."""
+    """Every join reads from every input; and of the barrier its footer, its row and what the rows mean."""
     reads = inputs + 1 + outputs * (3 + inputs)
     return Form(1, 1, reads, inputs + 1, _usd(reads, inputs + 1, 0, costs, outputs), 1)
 

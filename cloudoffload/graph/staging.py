@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeVar
 
 from dask._task_spec import GraphNode, Task
 from dask.tokenize import tokenize
@@ -11,6 +13,8 @@ from dask.tokenize import tokenize
 from cloudoffload.graph import shuffle
 from cloudoffload.graph.shuffle_costs import Form, ShuffleCosts, cheapest, one_stage
 from cloudoffload.types import Key
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -71,7 +75,8 @@ def _shuffles(tasks: Mapping[Key, GraphNode]) -> list[_Shuffle]:
 def _is_open(tasks: Mapping[Key, GraphNode], item: _Shuffle, wanted: Set[Key]) -> bool:
     """Whether nobody but this shuffle reads its splits and its barrier."""
     inside = {item.gate, *item.splits}
-    if not inside.isdisjoint(wanted) or not all(shuffle.is_cut(getattr(tasks[key], "func", None)) for key in item.splits):
+    splits = [tasks[key] for key in item.splits]
+    if not inside.isdisjoint(wanted) or not all(type(node) is Task and shuffle.is_cut(node.func) for node in splits):
         return False
     readers = {item.gate, *item.joins}
     return all(key in readers or inside.isdisjoint(node.dependencies) for key, node in tasks.items())
@@ -103,10 +108,9 @@ def _in_two_stages(
         yield key, tasks[key].substitute({item.gate: gate_of[part]})
 
 
-def _shares(items: Sequence[Key], count: int) -> Iterator[Sequence[Key]]:
+def _shares(items: Sequence[T], count: int) -> Iterator[Sequence[T]]:
     """Runs of items whose lengths differ by one at most."""
-    ends = [len(items) * i // count for i in range(count + 1)]
-    for start, stop in zip(ends, ends[1:], strict=False):
+    for start, stop in pairwise(len(items) * i // count for i in range(count + 1)):
         yield items[start:stop]
 
 

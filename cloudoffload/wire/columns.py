@@ -78,6 +78,19 @@ class Template:
             empty = empty.set_axis(pd.Index([], dtype=np.int64, name=empty.index.name))
         return cls(empty)
 
+    def means_the_same(self, other: Template) -> bool:
+        """Whether rows of either can be joined as they are stored; False also where that is not easily told."""
+        mine, its = self.frame, other.frame
+        plain = not (mine.attrs or its.attrs or isinstance(mine.index, pd.MultiIndex))
+        return (
+            plain
+            and self.arrays.keys() == other.arrays.keys()
+            and mine.columns.identical(its.columns)
+            and mine.index.names == its.index.names
+            and mine.flags == its.flags
+            and all(_are_alike(array, other.arrays[i]) for i, array in self.arrays.items())
+        )
+
 
 @dataclass(slots=True)
 class FrameRows:
@@ -172,30 +185,34 @@ def joined(parts: Sequence[FrameRows], *, ignore_index: bool = False) -> pd.Data
     template = parts[0].template
     assert template is not None, "whoever reads rows reads their template too"
     fixed = len(template.blocks) + bool(template.batch)
+    rows = [part.rows for part in parts]
     pickled = [_unpickled(part, fixed, template) for part in parts] if template.pickled else []
+    whole = {i: _end_to_end([arrays[n] for arrays in pickled]) for n, i in enumerate(template.pickled)}
     try:
         if not pickled and any(len(part.buffers) != fixed for part in parts):
             raise ValueError("wrong number of buffers")
         blocks = [
-            _block([part.buffers[n] for part in parts], [part.rows for part in parts], dtype, len(columns))
+            _block([part.buffers[n] for part in parts], rows, dtype, len(columns))
             for n, (dtype, columns) in enumerate(template.blocks.items())
         ]
-        arrays = _from_batches(parts, fixed - 1, template) if template.batch else {}
-        for n, i in enumerate(template.pickled):
-            arrays[i] = _end_to_end([item[n] for item in pickled], template.arrays[i])
-        return _frame(template, blocks, arrays, sum(part.rows for part in parts), ignore_index)
+        if template.batch:
+            whole |= _from_batches([part.buffers[fixed - 1] for part in parts], rows, template)
+        return _frame(template, blocks, whole, sum(rows), ignore_index)
     except MemoryError:
         raise
-    except (ValueError, TypeError, LookupError, OverflowError, pa.ArrowException) as error:
+    except Exception as error:
+        # No foreign code runs here: whatever is raised, the bytes are to blame.
         raise Corrupt(f"rows of a frame can't be decoded: {error}") from error
 
 
 def _arrays(frame: pd.DataFrame) -> dict[int, Array]:
     """Every column's array by its place, those of the index before them."""
     index = frame.index
-    levels: list[Array] = [] if type(index) is pd.RangeIndex and not len(index) else [index.array]
+    levels: list[Array]
     if isinstance(index, pd.MultiIndex):
         levels = list(index.codes)
+    else:
+        levels = [] if type(index) is pd.RangeIndex and not len(index) else [index.array]
     arrays = {-1 - n: level for n, level in enumerate(levels)}
     arrays |= {i: column.array for i, (_, column) in enumerate(frame.items())}
     return arrays
@@ -235,6 +252,14 @@ def _is_arrow(dtype: Any) -> bool:
     return isinstance(dtype, pd.ArrowDtype) and not _holds_special(dtype.pyarrow_dtype)
 
 
+def _are_alike(one: Array, other: Array) -> bool:
+    if type(one) is not type(other) or one.dtype != other.dtype:
+        return False
+    if isinstance(one, pd.Categorical):
+        return one.categories.identical(other.categories)  # dtypes are equal in whatever order theirs are
+    return not _is_arrow(one.dtype) or bool(pa.array(one).type == pa.array(other).type)
+
+
 def _holds_special(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind) or isinstance(kind, pa.BaseExtensionType):
         return True
@@ -266,15 +291,15 @@ def _block(buffers: Sequence[memoryview], rows: Sequence[int], dtype: np.dtype[A
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=1)
 
 
-def _from_batches(parts: Sequence[FrameRows], place: int, template: Template) -> dict[int, Array]:
+def _from_batches(buffers: Sequence[memoryview], rows: Sequence[int], template: Template) -> dict[int, Array]:
     schema = pa.schema(
         [(str(n), pa.array(template.arrays[i]).type) for n, i in enumerate(template.batch)]  # as they were written
     )
     batches = []
-    for part in parts:
-        batch = pa.ipc.read_record_batch(pa.py_buffer(part.buffers[place]), schema)
+    for buffer, count in zip(buffers, rows, strict=True):
+        batch = pa.ipc.read_record_batch(pa.py_buffer(buffer), schema)
         batch.validate(full=True)  # Arrow reads memory wherever offsets point
-        if batch.num_rows != part.rows:
+        if batch.num_rows != count:
             raise ValueError("a record batch has another number of rows")
         batches.append(batch)
     table = pa.Table.from_batches(batches, schema).combine_chunks()
@@ -298,16 +323,20 @@ def _unpickled(part: FrameRows, place: int, template: Template) -> list[Array]:
     return arrays
 
 
-def _end_to_end(arrays: Sequence[Array], like: Array) -> Array:
-    whole = type(like)._concat_same_type(arrays)
-    return whole.to_numpy() if isinstance(like, pd.arrays.NumpyExtensionArray) else whole
+def _end_to_end(arrays: Sequence[Array]) -> Array:
+    whole = type(arrays[0])._concat_same_type(arrays)
+    return whole.to_numpy() if isinstance(whole, pd.arrays.NumpyExtensionArray) else whole
 
 
 def _frame(
     template: Template, blocks: Sequence[Numbers], arrays: dict[int, Array], rows: int, ignore_index: bool
 ) -> pd.DataFrame:
     """A frame of its blocks and of the arrays that are no numbers."""
-    whole = [(array, np.array([i])) for i, array in arrays.items() if i >= 0]
+    whole = [
+        (array[np.newaxis] if isinstance(array, np.ndarray) else array, np.array([i]))
+        for i, array in arrays.items()
+        if i >= 0
+    ]
     index = {i: array for i, array in arrays.items() if i < 0}
     for block, columns in zip(blocks, template.blocks.values(), strict=True):
         runs: dict[np.dtype[Any], list[int]] = {}

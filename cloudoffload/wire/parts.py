@@ -15,6 +15,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from cloudoffload.errors import Corrupt
 from cloudoffload.wire.codecs import Encoded, encode_pickle
 
 if TYPE_CHECKING:
@@ -184,6 +185,10 @@ def give_templates(rows: Iterable[tuple[FrameRows, int]], templates: Mapping[int
     from cloudoffload.wire.columns import Template
 
     made = {number: Template(frame) for number, frame in templates.items()}
+    if made:
+        # Equal frames may be different bytes, but rarely mean different things.
+        first = next(iter(made.values()))
+        made = {number: first if first.means_the_same(template) else template for number, template in made.items()}
     for part, number in rows:
         part.template = made[number]
 
@@ -211,8 +216,11 @@ def regroup_frames(parts: Sequence[Any], ignore_index: bool = False) -> FrameCut
             counts += part.counts
     frames = [piece for part in parts for piece in (part.values() if isinstance(part, dict) else (part,))]
     targets = np.repeat(np.array(numbers, np.int64), counts)
+    frame = join_frames(frames, None, ignore_index)
+    if len(targets) != len(frame):
+        raise Corrupt("the rows of a group do not say which partitions they are of")
     order = np.argsort(targets, kind="stable")
-    return FrameCut(join_frames(frames, None, ignore_index), order, targets[order], ignore_index)
+    return FrameCut(frame, order, targets[order], ignore_index)
 
 
 def join_frames(frames: Sequence[Any], meta: Any, ignore_index: bool = False) -> Any:

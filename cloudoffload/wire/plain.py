@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import decimal
 import uuid
@@ -9,7 +10,7 @@ import zoneinfo
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cloudoffload.wire.tree import Decoder, Encoder, NotData, Reader, Tag, Writer, _Wrapped
+from cloudoffload.wire.tree import Decoder, Encoder, NotData, Reader, Rows, Tag, Wrapped, Writer
 
 
 def _integer(value: int, writer: Writer) -> tuple[Any, ...]:
@@ -49,9 +50,14 @@ def _offset(value: datetime.timezone, writer: Writer) -> tuple[Any, ...]:
 
 def _zone(value: zoneinfo.ZoneInfo, writer: Writer) -> tuple[Any, ...]:
     # One that was made of a file has the rules of that file, whatever it is called.
-    if value.key is None or zoneinfo.ZoneInfo(value.key) is not value:
-        raise NotData(value, "a time zone that is not of the time zone database")
-    return Tag.ZONE, value.key
+    with contextlib.suppress(ValueError, LookupError, OSError):
+        if value.key is not None and zoneinfo.ZoneInfo(value.key) is value:
+            return Tag.ZONE, value.key
+    raise NotData(value, "a time zone that is not of the time zone database")
+
+
+def _rows(value: Rows, writer: Writer) -> tuple[Any, ...]:
+    return Tag.ROWS, value.width, list(map(writer.wrapped, value.items))
 
 
 def _typed(kind: type, make: Callable[[Any], Any]) -> Decoder:
@@ -64,6 +70,13 @@ def _typed(kind: type, make: Callable[[Any], Any]) -> Decoder:
         return make(part)
 
     return decode
+
+
+def _made_rows(parts: list[Any], reader: Reader) -> list[tuple[Any, ...]]:
+    width, items = parts
+    if type(width) is not int or type(items) is not list or width < 1 or len(items) % width:
+        raise ValueError("rows are not of one length")
+    return list(zip(*[iter(items)] * min(width, len(items)), strict=True))
 
 
 def _made_uuid(parts: list[Any], reader: Reader) -> uuid.UUID:
@@ -86,7 +99,8 @@ ENCODERS: Mapping[type, Encoder] = {
     set: lambda value, writer: (Tag.SET, *value),
     frozenset: lambda value, writer: (Tag.FROZENSET, *value),
     bytearray: lambda value, writer: (Tag.BYTEARRAY, bytes(value)),
-    _Wrapped: lambda value, writer: (Tag.BYTEARRAY, bytes(value.value)),
+    Rows: _rows,
+    Wrapped: lambda value, writer: (Tag.BYTEARRAY, bytes(value.value)),
     int: _integer,
     complex: lambda value, writer: (Tag.COMPLEX, value.real, value.imag),
     range: lambda value, writer: (Tag.RANGE, value.start, value.stop, value.step),
@@ -105,6 +119,7 @@ ENCODERS: Mapping[type, Encoder] = {
 MUTABLE = frozenset((list, dict, set, bytearray))
 
 DECODERS: Mapping[Tag, Decoder] = {
+    Tag.ROWS: _made_rows,
     Tag.SET: lambda parts, reader: set(parts),
     Tag.FROZENSET: lambda parts, reader: frozenset(parts),
     Tag.BYTEARRAY: _typed(bytes, bytearray),

@@ -1,7 +1,8 @@
 """A worker process on this machine: ``python -m cloudoffload.worker.local``.
 
 It reads signed calls from one inherited descriptor and answers on another, each message behind its length (8 bytes,
-little-endian). ``CLOUDOFFLOAD_MEMORY`` says how many bytes it may hold. It ends when its client ends, also when that was killed: the leash descriptor then reads end-of-file.
+little-endian). ``CLOUDOFFLOAD_MEMORY`` says how many bytes it may hold. It ends when its client ends, also when that
+was killed: the leash descriptor then reads end-of-file.
 """
 
 from __future__ import annotations

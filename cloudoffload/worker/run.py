@@ -8,7 +8,6 @@ import resource
 import sys
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,16 @@ from cloudoffload.wire.envelope import PYTHON, Order, open_envelope
 from cloudoffload.wire.outcome import seal_outcome
 from cloudoffload.wire.program import Loaded, load, run_steps
 from cloudoffload.worker import failures
+from cloudoffload.worker.caches import InputCache, Recent, cache_bytes
 from cloudoffload.worker.capture import collector, install
 from cloudoffload.worker.deadline import DeadlinePassed, deadline
 from cloudoffload.worker.inputs import Inputs
 from cloudoffload.worker.outputs import Outputs
 from cloudoffload.worker.overlap import Transfers, overlapped
 
-_PROGRAM_BYTES = 256 << 20
+_PROGRAM_GROWTH = 8
+"""How many times the bytes of its pickle a program of many small tasks takes (measured)."""
+
 _MAX_STORES = 8
 _MAXRSS_PER_MB = 1 << 20 if sys.platform == "darwin" else 1 << 10  # getrusage(2): bytes there, kB on Linux
 
@@ -34,7 +36,8 @@ _FOREIGN = (Exception, SystemExit)
 """What pickling and unpickling may raise: they run foreign code, and a script that they import may end itself."""
 
 _stopped_by_deadline = threading.Event()
-_programs: OrderedDict[bytes, Loaded] = OrderedDict()
+_programs: Recent[bytes, Loaded] = Recent(cache_bytes)
+_inputs = InputCache()
 _stores: dict[tuple[Any, ...], ObjectStore] = {}
 
 
@@ -66,11 +69,13 @@ def answer(
     # An answer must still be written when the user's code is stopped at the last moment.
     seconds = order.seconds if remaining_seconds is None else min(order.seconds, max(remaining_seconds - 1.0, 0.1))
     try:
-        stores = {name: _opened(access) for name, access in order.stores.items()}
+        stores = {name: _inputs.before(_opened(access)) for name, access in order.stores.items()}
     except StoreError as error:
         results: list[Ref | Failure] = [failures.of_machinery(error)] * len(order.units)
         return _sealed(order, results, [], meter.read(0), (), worker)
     meter.watch(stores.values())
+    if any(store.reads_at_once > 1 for store in stores.values()):
+        _inputs.expect(order.units)
     collector.begin()
     try:
         with overlapped(stores) as transfers:
@@ -191,7 +196,6 @@ def _program(order: Order, inputs: Inputs) -> Loaded | Failure:
         return failures.wrong_version(order.python, PYTHON)
     program = _programs.get(order.graph.digest)
     if program is not None:
-        _programs.move_to_end(order.graph.digest)
         return program
     try:
         program = load(inputs.span(order.graph))
@@ -199,9 +203,7 @@ def _program(order: Order, inputs: Inputs) -> Loaded | Failure:
         return failures.of_machinery(error)
     except _FOREIGN as error:
         return failures.of_loading(error)
-    _programs[order.graph.digest] = program
-    while len(_programs) > 1 and sum(item.nbytes for item in _programs.values()) > _PROGRAM_BYTES:
-        _programs.popitem(last=False)
+    _programs.put(order.graph.digest, program, program.nbytes * _PROGRAM_GROWTH)
     return program
 
 

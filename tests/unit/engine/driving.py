@@ -25,6 +25,7 @@ from cloudoffload.engine.messages import (
     Wake,
     Woken,
 )
+from cloudoffload.engine.window import Window
 from cloudoffload.types import (
     Edge,
     Failure,
@@ -113,6 +114,7 @@ class Driven:
         learned: dict[str, float] | None = None,
         tries: int = 3,
         isolated: bool = False,
+        window: Window | None = None,
     ) -> None:
         chosen = {item.name: item for item in (lanes or (lane(),))}
         first = next(iter(chosen))
@@ -133,6 +135,7 @@ class Driven:
             tries=tries,
             first_deadline=60.0,
             isolated=isolated,
+            window=window,
         )
 
     def step(self, event: Event) -> list[Action]:
