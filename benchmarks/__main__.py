@@ -72,8 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = chosen.json or RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
     table.write(path, records)
     console.print(f"\nfigures: {path}", markup=False)
-    if plot.draw(picture := path.with_suffix(".svg"), drawn):
-        console.print(f"picture: {picture}", markup=False)
+    plot.draw(picture := path.with_suffix(".svg"), drawn)
+    console.print(f"picture: {picture}", markup=False)
     return 0 if kept else 1
 
 

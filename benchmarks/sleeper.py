@@ -34,6 +34,11 @@ class Sleeper:
         Calls at once.
     seconds : float
         How long each call lasts.
+
+    Attributes
+    ----------
+    busy : int
+        Calls at this moment.
     """
 
     name = f"sleeper:{_REGION}"
@@ -42,20 +47,24 @@ class Sleeper:
     def __init__(self, concurrency: int, seconds: float = SECONDS) -> None:
         self.card = replace(rates.load("aws", _REGION), provider=self.name, concurrency=concurrency)
         self._seconds = seconds
-        self._free = threading.Semaphore(concurrency)
+        self._lock = threading.Lock()
+        self.busy = 0
         packed = pack_value(encode_result(VALUE, "verified"), b"b")
         place = (packed.span.offset, packed.span.length)
         self._ref = Ref("", "", place, packed.nbytes, packed.span.digest, data=b"".join(packed.pieces))
 
     def invoke(self, call: Call, cancelled: Event) -> Outcome:
         """Wait, then answer :data:`VALUE` for each unit; see :meth:`cloudoffload.interfaces.Provider.invoke`."""
-        if not self._free.acquire(blocking=False):
-            raise Throttled("the sleeping cloud takes no more calls at once")
+        with self._lock:
+            if self.busy >= self.card.concurrency:
+                raise Throttled("the sleeping cloud takes no more calls at once")
+            self.busy += 1
         try:
             if cancelled.wait(self._seconds):
                 raise Cancelled("the call was cancelled")
         finally:
-            self._free.release()
+            with self._lock:
+                self.busy -= 1
         count = len(call.units)
         used = Resources(
             seconds=self._seconds,

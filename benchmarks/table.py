@@ -43,7 +43,7 @@ def _table(task: Trial, workload: Workload, rounds: int, lines: Sequence[Line]) 
         files = f"{line.files / 1e6:,.0f}" + (" (in peak)" if line.files_in_memory else "")
         client = [_kilobytes(line.client_in), _kilobytes(line.client_out)]
         ratios = [_range(line.wall_ratio), _median(line.cpu_ratio), _median(line.memory_ratio)]
-        numbers = [f"{line.wall:.3f}", f"{line.cpu:.2f}", f"{line.client_us:,.0f}", f"{line.memory / 1e6:,.0f}", files]
+        numbers = [f"{line.wall:.3f}", f"{line.cpu:.3f}", f"{line.client_us:,.0f}", f"{line.memory / 1e6:,.0f}", files]
         table.add_row(line.engine, *numbers, *client, *ratios)
     return table
 
@@ -53,13 +53,13 @@ def _kilobytes(nbytes: float | None) -> str:
 
 
 def _median(ratio: Ratio | None) -> str:
-    return "" if ratio is None else f"{ratio.median:.2f}"
+    return "" if ratio is None else f"{ratio.median:.3g}"
 
 
 def _range(ratio: Ratio | None) -> str:
     if ratio is None or ratio.lowest == ratio.highest:
         return _median(ratio)
-    return f"{ratio.median:.2f} ({ratio.lowest:.2f}-{ratio.highest:.2f})"
+    return f"{ratio.median:.3g} ({ratio.lowest:.3g}-{ratio.highest:.3g})"
 
 
 def record(task: Trial, runs: Sequence[Run], lines: Sequence[Line], found: Sequence[Verdict]) -> dict[str, Any]:

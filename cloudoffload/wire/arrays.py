@@ -1,4 +1,4 @@
-"""NumPy arrays and scalars as nodes of a tree of plain data: a description of the dtype, and the elements as they lie."""
+"""NumPy arrays and scalars as nodes of a tree of plain data: what their dtype is, and the elements as they lie."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from cloudoffload.wire.tree import Decoder, Encoder, NotData, Reader, Tag, Writer
+from cloudoffload.wire.tags import Decoder, Encoder, NotData, Tag
+from cloudoffload.wire.tree import Reader, Writer
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 _KINDS = "biufcmMSUV"
 """Kinds of dtypes whose elements are nothing but their bytes."""
+
+_LONGEST = 100
+"""Characters of the name of a dtype that is no structure."""
 
 _DEEPEST = 16
 """Levels of fields inside fields; numpy itself follows any number of them."""
@@ -67,6 +71,8 @@ def described(descr: Any) -> np.dtype[Any]:
 
 @functools.lru_cache(256)
 def _named(descr: str) -> np.dtype[Any]:
+    if len(descr) > _LONGEST:
+        raise ValueError("no name of a dtype")
     return _checked(np.dtype(descr))
 
 
@@ -138,7 +144,7 @@ def _made_objects(parts: list[Any], reader: Reader) -> Array:
 def _made_scalar(parts: list[Any], reader: Reader) -> Any:
     descr, content = parts
     if descr is None:
-        return {str: np.str_, bytes: np.bytes_}[type(content)](content)
+        return np.str_(content) if type(content) is str else np.bytes_(content)
     dtype = described(descr)
     if type(content) is not bytes or dtype.itemsize != len(content):
         raise ValueError("a scalar does not fill its bytes")

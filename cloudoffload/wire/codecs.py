@@ -17,7 +17,7 @@ import cloudpickle
 from cloudoffload.errors import Corrupt, ResultTypeRefused, UnpicklableResult
 from cloudoffload.interfaces import Buffer
 from cloudoffload.wire import tree
-from cloudoffload.wire.tree import NotData
+from cloudoffload.wire.tags import NotData
 
 PICKLE, RAW, DATA = "pickle", "raw", "data"
 COLUMNS, INDEX, SPANS = "columns", "index", "spans"  # of shuffles: rows of a frame, where parts lie, values as they lie

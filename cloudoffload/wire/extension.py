@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from collections.abc import Mapping
 from typing import Any
@@ -11,18 +12,22 @@ import pandas as pd
 from pandas.tseries.frequencies import to_offset
 
 from cloudoffload.wire import arrow
-from cloudoffload.wire.tree import Decoder, Encoder, NotData, Reader, Tag, Writer
+from cloudoffload.wire.tags import Decoder, Encoder, NotData, Tag
+from cloudoffload.wire.tree import Reader, Writer
 
 Values = Any  # a one-dimensional NumPy array, or an extension array
 
 _UNITS = ("s", "ms", "us", "ns")
-_TEXTS: Mapping[str, tuple[str, Any]] = {
-    "str": ("pyarrow", np.nan),
-    "str in Python": ("python", np.nan),
-    "string": ("pyarrow", pd.NA),
-    "string in Python": ("python", pd.NA),
+_TEXTS: Mapping[str, Any] = {
+    "str": pd.StringDtype("pyarrow", np.nan),
+    "str in Python": pd.StringDtype("python", np.nan),
+    "string": pd.StringDtype("pyarrow", pd.NA),
+    "string in Python": pd.StringDtype("python", pd.NA),
 }
 _ARROW = "arrow"
+
+_LONGEST = 100
+"""Characters of the name of a frequency."""
 
 
 def values_of(holder: Any) -> Values:
@@ -55,12 +60,17 @@ def frequency(offset: Any, item: Any) -> str | None:
     if offset is None:
         return None
     text: str = offset.freqstr
-    try:
-        if to_offset(text) == offset:
+    with contextlib.suppress(ValueError):  # the offset's own name may be none that pandas reads
+        if to_offset(short(text)) == offset:
             return text
-    except ValueError:
-        pass  # the offset's own name is none that pandas reads
     raise NotData(item, f"the frequency {offset!r}")
+
+
+def short(text: str) -> str:
+    """A text that pandas may parse: of a very long one it would take hours."""
+    if type(text) is not str or len(text) > _LONGEST:
+        raise ValueError("no name of a frequency")
+    return text
 
 
 def _moments(value: Any, writer: Writer) -> tuple[Any, ...]:
@@ -107,7 +117,7 @@ def _arrow(value: Any, writer: Writer) -> tuple[Any, ...]:
 
 
 def _text_name(value: Any) -> str:
-    return next(name for name, made in _TEXTS.items() if pd.StringDtype(*made) == value.dtype)
+    return next(name for name, dtype in _TEXTS.items() if dtype == value.dtype)
 
 
 def _made_moments(parts: list[Any], reader: Reader) -> Values:
@@ -125,8 +135,9 @@ def _made_zoned(parts: list[Any], reader: Reader) -> Values:
 
 
 def _made_periods(parts: list[Any], reader: Reader) -> Values:
-    ordinals, dtype = parts
-    return pd.arrays.PeriodArray(_whole(ordinals), dtype=pd.PeriodDtype.construct_from_string(dtype))
+    ordinals, name = parts
+    dtype: Any = pd.PeriodDtype.construct_from_string(short(name))
+    return pd.arrays.PeriodArray(_whole(ordinals), dtype=dtype)
 
 
 def _whole(numbers: Any) -> Values:
@@ -161,15 +172,14 @@ def _made_texts(parts: list[Any], reader: Reader) -> Values:
     name, items = parts
     if type(items) is not list or not set(map(type, items)) <= {str, type(None)}:
         raise TypeError("texts are no list of texts")
-    return pd.array(items, dtype=pd.StringDtype(*_TEXTS[name]))
+    return pd.array(items, dtype=_TEXTS[name])
 
 
 def _made_arrow(parts: list[Any], reader: Reader) -> Values:
     name, schema, *batches = parts
     array = arrow.array_of(schema, [reader.buffer(batch) for batch in batches])
-    if name == _ARROW:
-        return pd.ArrowDtype(array.type).__from_arrow__(array)
-    return pd.StringDtype(*_TEXTS[name]).__from_arrow__(array)
+    dtype: Any = pd.ArrowDtype(array.type) if name == _ARROW else _TEXTS[name]
+    return dtype.__from_arrow__(array)
 
 
 ENCODERS: Mapping[type, Encoder] = {

@@ -12,16 +12,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandas.api.internals import create_dataframe_from_blocks
+from pandas.api.internals import create_dataframe_from_blocks  # type: ignore[import-not-found]  # stubs lack it
 
 from cloudoffload.wire import arrays, extension
-from cloudoffload.wire.extension import frequency, holds, is_values, values_of
-from cloudoffload.wire.tree import Decoder, Encoder, NotData, Reader, Tag, Writer
+from cloudoffload.wire.extension import frequency, holds, is_values, short, values_of
+from cloudoffload.wire.tags import Decoder, Encoder, NotData, Tag
+from cloudoffload.wire.tree import Reader, Writer
 
 
 def blocks_of(frame: pd.DataFrame) -> Iterator[tuple[list[int], Any]]:
     """Columns of a frame by place, and their values: rows of a NumPy array, or one array of pandas."""
-    for block in frame._mgr.blocks:  # type: ignore[attr-defined]  # pandas has functions to make blocks, none to get them
+    for block in frame._mgr.blocks:  # pandas has a function to make a frame of its blocks, and none to get them
         values, places = block.values, block.mgr_locs.as_array.tolist()
         if isinstance(values.dtype, np.dtype):
             yield places, np.asarray(values)
@@ -64,7 +65,7 @@ def _range_index(value: pd.RangeIndex, writer: Writer) -> tuple[Any, ...]:
     return Tag.RANGE_INDEX, value.start, value.stop, value.step, value.name
 
 
-def _levels(value: pd.MultiIndex, writer: Writer) -> tuple[Any, ...]:
+def _levels(value: Any, writer: Writer) -> tuple[Any, ...]:
     names = list(value.names)
     writer.look(names)
     codes = [np.asarray(level) for level in value.codes]
@@ -100,7 +101,8 @@ def _made_frame(parts: list[Any], reader: Reader) -> pd.DataFrame:
     if not all(_is_block(values, len(places), len(index)) for places, values in blocks):
         raise ValueError("a block is not of its frame's shape")
     placed = [(values, np.array(places, np.intp)) for places, values in blocks]
-    return create_dataframe_from_blocks(placed, index=index, columns=columns)
+    frame: pd.DataFrame = create_dataframe_from_blocks(placed, index=index, columns=columns)
+    return frame
 
 
 def _is_block(values: Any, columns: int, rows: int) -> bool:
@@ -113,7 +115,8 @@ def _made_series(parts: list[Any], reader: Reader) -> pd.Series[Any]:
     values, index, name = parts
     if not is_values(values) or not isinstance(index, pd.Index) or len(values) != len(index):
         raise TypeError("a series lacks values or labels")
-    return pd.Series(values, index=index, name=name, dtype=values.dtype, copy=False)
+    series: pd.Series[Any] = pd.Series(values, index=index, name=name, dtype=values.dtype, copy=False)
+    return series
 
 
 def _made_index(parts: list[Any], reader: Reader) -> pd.Index[Any]:
@@ -124,7 +127,8 @@ def _made_index(parts: list[Any], reader: Reader) -> pd.Index[Any]:
     if freq is None:
         return index  # type: ignore[no-any-return]
     kind = {pd.DatetimeIndex: pd.DatetimeIndex, pd.TimedeltaIndex: pd.TimedeltaIndex}[type(index)]
-    return kind(index, freq=freq, name=name)  # which looks whether the values have it
+    steady: pd.Index[Any] = kind(index, freq=short(freq), name=name)  # which looks whether the values have it
+    return steady
 
 
 def _made_range_index(parts: list[Any], reader: Reader) -> pd.RangeIndex:
@@ -134,11 +138,17 @@ def _made_range_index(parts: list[Any], reader: Reader) -> pd.RangeIndex:
 
 def _made_levels(parts: list[Any], reader: Reader) -> pd.MultiIndex:
     levels, codes, names, sortorder = parts
-    if not all(isinstance(level, pd.Index) for level in levels):
-        raise TypeError("a level is no index")
-    if not all(type(numbers) is np.ndarray and numbers.ndim == 1 and numbers.dtype.kind == "i" for numbers in codes):
-        raise TypeError("codes of a level are no numbers")
-    return pd.MultiIndex(levels, codes, names=names, sortorder=sortorder, copy=False)
+    if not levels or not all(_is_level(*pair, len(codes[0])) for pair in zip(levels, codes, strict=True)):
+        raise TypeError("codes and values of a level don't fit")
+    # pandas' own look at them would write out every number of a level that is a range.
+    return pd.MultiIndex(levels, codes, names=names, sortorder=sortorder, copy=False, verify_integrity=False)
+
+
+def _is_level(level: Any, codes: Any, rows: int) -> bool:
+    if not isinstance(level, pd.Index) or not level.is_unique:
+        return False
+    whole = type(codes) is np.ndarray and codes.dtype.kind == "i" and codes.shape == (rows,)
+    return whole and (rows == 0 or (int(codes.min()) >= -1 and int(codes.max()) < len(level)))
 
 
 def _made_timestamp(parts: list[Any], reader: Reader) -> Any:
@@ -157,7 +167,7 @@ def _made_duration(parts: list[Any], reader: Reader) -> Any:
 
 def _made_period(parts: list[Any], reader: Reader) -> Any:
     ordinal, freq = parts
-    return pd.Period(ordinal=ordinal, freq=freq)
+    return pd.Period(ordinal=ordinal, freq=short(freq))
 
 
 ENCODERS: Mapping[type, Encoder] = {

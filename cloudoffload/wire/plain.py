@@ -10,7 +10,8 @@ import zoneinfo
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cloudoffload.wire.tree import Decoder, Encoder, NotData, Reader, Rows, Tag, Wrapped, Writer
+from cloudoffload.wire.tags import Decoder, Encoder, NotData, Tag
+from cloudoffload.wire.tree import Reader, Rows, Wrapped, Writer
 
 
 def _integer(value: int, writer: Writer) -> tuple[Any, ...]:
@@ -85,13 +86,13 @@ def _made_uuid(parts: list[Any], reader: Reader) -> uuid.UUID:
 
 
 def _made_time(parts: list[Any], reader: Reader) -> datetime.time:
-    *numbers, zone, fold = parts
-    return datetime.time(*numbers, zone, fold=fold)
+    hour, minute, second, microsecond, zone, fold = parts
+    return datetime.time(hour, minute, second, microsecond, zone, fold=fold)
 
 
 def _made_datetime(parts: list[Any], reader: Reader) -> datetime.datetime:
-    *numbers, zone, fold = parts
-    return datetime.datetime(*numbers, zone, fold=fold)
+    year, month, day, hour, minute, second, microsecond, zone, fold = parts
+    return datetime.datetime(year, month, day, hour, minute, second, microsecond, zone, fold=fold)
 
 
 ENCODERS: Mapping[type, Encoder] = {

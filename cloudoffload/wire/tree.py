@@ -12,66 +12,16 @@ apart in the order of their nodes; each is used once, so that few bytes can't as
 
 from __future__ import annotations
 
-import enum
 import gc
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgpack
 
 from cloudoffload.interfaces import Buffer
-
-
-class Tag(enum.IntEnum):
-    """What a node is; numbers are part of the format."""
-
-    TUPLE = 1
-    SET = 2
-    FROZENSET = 3
-    BYTEARRAY = 4
-    INTEGER = 5  # of more than 64 bits
-    COMPLEX = 6
-    RANGE = 7
-    SLICE = 8
-    ELLIPSIS = 9
-    DECIMAL = 10
-    UUID = 11
-    DATE = 12
-    TIME = 13
-    DATETIME = 14
-    TIMEDELTA = 15
-    OFFSET = 16  # a time zone that is a fixed offset
-    ZONE = 17  # a time zone of the IANA database
-    ROWS = 18  # a list of tuples of one length
-    ARRAY = 32
-    OBJECTS = 33  # an array of Python objects
-    SCALAR = 34
-    MASKED = 35
-    MOMENTS = 64  # pandas arrays from here on
-    ZONED = 65
-    PERIODS = 66
-    INTERVALS = 67
-    CATEGORIES = 68
-    NULLABLE = 69
-    TEXTS = 70
-    ARROW = 71
-    RANGE_INDEX = 80
-    INDEX = 81
-    LEVELS = 82
-    SERIES = 83
-    FRAME = 84
-    TIMESTAMP = 96
-    DURATION = 97
-    PERIOD = 98
-    INTERVAL = 99
-    NAT = 100
-    NA = 101
-
-
-Encoder: TypeAlias = "Callable[[Any, Writer], tuple[Any, ...]]"  # of a value: its tag, then its parts
-Decoder: TypeAlias = "Callable[[list[Any], Reader], Any]"  # of the parts
+from cloudoffload.wire.tags import Decoder, Encoder, NotData, Tag
 
 APART_FROM = 1024
 """Buffers from this size on are kept apart, bytes; the place of a smaller one costs more than its copy."""
@@ -96,23 +46,6 @@ _decoders: dict[Tag, Decoder] = {}
 _MARKS: Mapping[int, Any] = {tag: msgpack.ExtType(tag, b"") for tag in Tag}
 _TAGS: Mapping[int, Tag] = {int(tag): tag for tag in Tag}
 _TUPLE = _MARKS[Tag.TUPLE]
-
-
-class NotData(Exception):
-    """A value, or something in it, that no node returns unchanged.
-
-    Attributes
-    ----------
-    item : object
-        The innermost thing that does not fit.
-    why : str
-        What it is, where its type does not say it; otherwise empty.
-    """
-
-    def __init__(self, item: Any, why: str = "") -> None:
-        super().__init__(why or str(type(item)))
-        self.item = item
-        self.why = why
 
 
 def write(value: Any) -> tuple[bytes, list[Buffer]]:
@@ -172,7 +105,8 @@ class Writer:
             self._wraps = self._wraps or bytearray in kinds
             # Children of all of them at once, at the speed of C.
             items = gc.get_referents(*[item for item in found if type(item) in _CONTAINERS])
-        raise NotData(items[0], f"a value more than {_LEVELS} levels deep")
+        if items:
+            raise NotData(items[0], f"a value more than {_LEVELS} levels deep")
 
     def wrapped(self, value: Any) -> Any:
         """The value, in a form in which msgpack asks for every bytearray instead of writing it as bytes."""
@@ -292,14 +226,14 @@ def _write(value: Any, unicode_errors: str) -> tuple[bytes, list[Buffer]]:
         )
     except UnicodeEncodeError:
         raise
-    except ValueError as error:  # of msgpack: its own limit of nesting
-        raise NotData(value, str(error)) from error
+    except ValueError as error:  # its own limits of depth and length
+        raise NotData(value, f"a value that msgpack can't write ({error})") from error
     return head, writer.buffers
 
 
 def _met(kind: type) -> bool:
     """Whether a type is known, after its home was imported."""
-    package = kind.__module__.partition(".")[0]
+    package = str(kind.__module__).partition(".")[0]
     _load(_HOMES.get(package, "plain"))
     return kind in _encoders
 

@@ -169,8 +169,8 @@ def unpack_footer(footer: Buffer, start: int) -> Footer:
         container, names, size, table = msgpack.unpackb(footer, use_list=False)
         if container not in CONTAINERS:
             raise Corrupt(f"a value in parts claims to be a {container!r}")
-        if type(table) is not bytes or type(size) is not int or size < 0 or len(table) != size * len(names):
-            raise Corrupt("the footer of a value in parts has not one entry for each part")
+        if type(table) is not bytes or type(size) is not int or size < 0:
+            raise Corrupt("the footer of a value in parts has no table of places")
         if not all(type(name) in (int, str) for name in names):
             raise Corrupt("the footer of a value in parts has an impossible name")
         return Footer(container, names, size, table, start)

@@ -8,9 +8,12 @@ nothing.
 
 from __future__ import annotations
 
+import datetime
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -23,7 +26,9 @@ import dask.threaded
 import pytest
 
 from cloudoffload import Session
-from tests.dask_suite import skips
+from cloudoffload.errors import LocalPathError
+from tests.dask_suite.modules import sliced
+from tests.dask_suite.skips import FILE, Skips
 
 
 class _Counted:
@@ -53,37 +58,41 @@ class Suite:
     ----------
     session : Session
         Which all schedulers lead to.
+    left_out : Skips
+        Tests that don't apply.
     checking : bool
-        Run the tests that are left out otherwise, and no others: who passes is no reason to skip.
+        Run the tests that are left out otherwise, and no others: one that passes needs no skip.
     """
 
-    def __init__(self, session: Session, *, checking: bool) -> None:
+    def __init__(self, session: Session, left_out: Skips, *, checking: bool) -> None:
         self._scheduler = _Counted(session)
-        self._skips = skips.read()
+        self._skips = left_out
         self._checking = checking
         self._collected: set[str] = set()  # modules
         self._ran: set[str] = set()  # modules of which a test ended without being skipped
         self._needed: set[str] = set()  # skips whose test failed
         _replace_schedulers(self._scheduler.get)
 
-    @pytest.hookimpl(trylast=True)
+    @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        left_out = []
-        for item in items:
-            self._collected.add(_module(item))
-            name = self._skips.matching(item.nodeid)
-            if self._checking and name is None:
-                left_out.append(item)
-            elif name is not None and not self._checking:
+        self._collected.update(map(_module, items))
+        skipped = {item: name for item in items if (name := self._skips.matching(item.nodeid)) is not None}
+        if self._checking:
+            config.hook.pytest_deselected(items=[item for item in items if item not in skipped])
+            items[:] = list(skipped)
+        else:
+            for item, name in skipped.items():
                 item.add_marker(pytest.mark.skip(reason=self._skips.reasons[name]))
-        if left_out:
-            items[:] = [item for item in items if self._skips.matching(item.nodeid)]
-            config.hook.pytest_deselected(items=left_out)
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._scheduler.module = nodeid.partition("::")[0]
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        self._scheduler.module = _module(item)
-        return (yield)
+    def pytest_runtest_call(self) -> Iterator[None]:
+        try:
+            return (yield)
+        except LocalPathError as error:  # what is asked of a session without this machine
+            pytest.skip(str(error))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" and not report.skipped:
@@ -112,33 +121,60 @@ class Suite:
             terminalreporter.write_line(f"FAILED {complaint}", red=True)
 
 
-class DaskOptions:
-    """What the ``conftest.py`` above Dask's package does, which its wheel leaves out."""
+class Selection:
+    """Which tests run on any scheduler: not those that Dask runs only when asked to, and of a slice's modules a few.
 
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+    Dask's own ``conftest.py`` for this lies above its package, and its wheel leaves it out.
+
+    Parameters
+    ----------
+    day : date or None
+        Of the slice; None for everything.
+    count : int
+        How many tests of each module the slice has.
+    """
+
+    def __init__(self, day: datetime.date | None, count: int) -> None:
+        self._day = day
+        self._count = count
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         for item in items:
-            if "slow" in item.keywords:
-                item.add_marker(pytest.mark.skip(reason="Dask runs it only when asked to (--runslow)"))
-            if "array_expr" in item.keywords:
-                item.add_marker(pytest.mark.skip(reason="Dask runs it only when asked to (--runarrayexpr)"))
+            for name in {"slow", "array_expr"}.intersection(item.keywords):
+                item.add_marker(pytest.mark.skip(reason=f"Dask runs tests marked {name} only when asked to"))
+        if self._day is None:
+            return
+        able = [item for item in items if not any(item.iter_markers("skip"))]
+        kept: set[str] = set()
+        for _, of_module in groupby(able, key=_module):
+            kept |= sliced([item.nodeid for item in of_module], self._day, self._count)
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in kept])
+        items[:] = [item for item in items if item.nodeid in kept]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("cloudoffload")
     group.addoption("--cloudoffload-emulate", action="store_true", help="run on an emulated AWS, not on this machine")
     group.addoption("--cloudoffload-check-skips", action="store_true", help="tell which skips are not needed")
+    group.addoption("--cloudoffload-skips", type=Path, default=FILE, help="file of skips")
     group.addoption("--cloudoffload-stock", action="store_true", help="leave Dask's own schedulers in place")
+    group.addoption("--cloudoffload-day", type=datetime.date.fromisoformat, help="run the slice of that day")
+    group.addoption("--cloudoffload-tests", type=int, default=40, help="tests of each module in a slice")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(DaskOptions())
-    if config.getoption("cloudoffload_stock"):
-        return
-    if config.getoption("cloudoffload_emulate"):
-        session = Session(budget="none", providers=("aws",), emulate=("aws",))
-    else:
-        session = Session(budget="none", workers=2)
-    config.pluginmanager.register(Suite(session, checking=config.getoption("cloudoffload_check_skips")))
+    if not config.getoption("cloudoffload_stock"):
+        if config.getoption("cloudoffload_emulate"):
+            session = Session(budget="none", providers=("aws",), emulate=("aws",))
+        else:
+            session = Session(budget="none", workers=2)
+        left_out = Skips.read(config.getoption("cloudoffload_skips"))
+        config.pluginmanager.register(
+            Suite(session, left_out, checking=config.getoption("cloudoffload_check_skips")), "cloudoffload-suite"
+        )
+    config.pluginmanager.register(
+        Selection(config.getoption("cloudoffload_day"), config.getoption("cloudoffload_tests")), "cloudoffload-selection"
+    )
 
 
 def _module(item: pytest.Item) -> str:
@@ -147,7 +183,7 @@ def _module(item: pytest.Item) -> str:
 
 def _replace_schedulers(get: Callable[..., Any]) -> None:
     """Put ``get`` wherever one of Dask's own schedulers for one machine stands."""
-    stock = {dask.get, dask.threaded.get, dask.multiprocessing.get}
+    stock = (dask.get, dask.threaded.get, dask.multiprocessing.get)
     dask.base.named_schedulers.update(dict.fromkeys(dask.base.named_schedulers.keys() - {"cloudoffload"}, get))
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] != "dask":
@@ -155,5 +191,5 @@ def _replace_schedulers(get: Callable[..., Any]) -> None:
         for attribute, value in list(vars(module).items()):
             if isinstance(value, type) and vars(value).get("__dask_scheduler__") is not None:
                 value.__dask_scheduler__ = staticmethod(get)
-            elif callable(value) and getattr(value, "__hash__", None) and value in stock:
+            elif any(value is scheduler for scheduler in stock):
                 setattr(module, attribute, get)

@@ -29,9 +29,10 @@ class Skips:
         """Id in the file that means this test, or None."""
         return next((name for name in (test, test.partition("[")[0]) if name in self.reasons), None)
 
-
-def read(file: Path = FILE) -> Skips:
-    """Read the file of skips."""
-    content = tomllib.loads(file.read_text())
-    reasons = {f"{module}::{test}": why for module, tests in content["skips"].items() for test, why in tests.items()}
-    return Skips(reasons, content["computes_nothing"])
+    @classmethod
+    def read(cls, file: Path) -> Skips:
+        """Read a file of skips."""
+        content = tomllib.loads(file.read_text())
+        skips = content["skips"].items()
+        reasons = {f"{module}::{test}": reason for module, tests in skips for test, reason in tests.items()}
+        return cls(reasons, content["computes_nothing"])

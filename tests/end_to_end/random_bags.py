@@ -211,7 +211,6 @@ def build_delayed(chance: random.Random) -> list[Question]:
             lambda a=a, b=b: dask.delayed(Thing)(b).state,
             lambda a=a, b=b: dask.delayed([a, b, 3])[chance.choice([0, -1])],
             lambda a=a, b=b: dask.delayed({"x": a, "y": b}, pure=True)["y"],
-            lambda a=a, b=b: dask.delayed(a, traverse=False),
             lambda a=a, b=b: told(a) + told(b),
         ]
         values.append(chance.choice(made)())

@@ -39,6 +39,6 @@ def taken(chance: random.Random, question: Question, step: Step) -> Question | N
     """The collection after one more step, None where it does not apply or Dask has no such operation."""
     try:
         after = step(chance, question)
-    except (NotImplementedError, ValueError, TypeError, KeyError, IndexError, AttributeError):
+    except (NotImplementedError, ValueError, TypeError, LookupError, AttributeError, ZeroDivisionError):
         return None
     return after and replace(after, steps=(*question.steps, step.__name__))

@@ -43,9 +43,9 @@ def test_gives_what_the_synchronous_scheduler_gives(session: co.Session, family:
     def answered() -> tuple[list[Question], Any]:
         questions = FAMILIES[family](random.Random(f"{family} {seed} steps"))
         collections = [question.collection for question in questions]
-        if persists:
-            collections = dask.persist(*collections, optimize_graph=optimize)
         try:
+            if persists:
+                collections = dask.persist(*collections, optimize_graph=optimize)
             return questions, dask.compute(*collections, optimize_graph=optimize)
         except Exception as error:
             return questions, error

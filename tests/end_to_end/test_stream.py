@@ -24,7 +24,7 @@ import pytest
 import cloudoffload as co
 from cloudoffload import errors
 from cloudoffload.engine.estimating import Estimated
-from cloudoffload.engine.events import EventKind
+from cloudoffload.engine.events import Event, EventKind
 
 GENEROUS = 60.0
 FRAME = pd.DataFrame({"number": range(10), "text": list("abcdefghij")})
@@ -95,6 +95,15 @@ def test_delayed_values_follow_each_other(session: co.Session) -> None:
     assert list(session.stream([])) == []
 
 
+def test_data_that_the_graph_holds_streams_as_it_is(session: co.Session) -> None:
+    """Beside what is computed from it; what was stored for that goes."""
+    data = [np.random.default_rng(i).random(100_000) for i in range(3)]
+    held = [dask.delayed(item) for item in data]
+    values = list(session.stream([*held, dask.delayed(np.sum)(held[0])]))
+    assert [value.sum() for value in values] == [*(item.sum() for item in data), data[0].sum()]
+    leaves_nothing(session)
+
+
 def test_what_is_persisted_streams_and_stays(session: co.Session) -> None:
     """Its owner is the collection."""
     (kept,) = session.persist(da.ones(30_000, chunks=10_000) + 1)
@@ -142,10 +151,15 @@ def test_an_error_comes_where_its_partition_would(session: co.Session) -> None:
         time.sleep(0.02 * (5 - i) if i < 5 else 0)  # those before it take longer
         return block(i)
 
+    events: list[Event] = []
+    end = session.events.subscribe(events.append)
     seen = []
     with pytest.raises(LookupError, match="5"):
         for value in session.stream([dask.delayed(fail)(i) for i in range(10)], ahead=10):
             seen.append(value[0])
+            # Also when the computation is over long before its reader.
+            until(lambda: events[-1].kind is EventKind.COMPUTE_ENDED, "it goes on")
+    end()
     assert seen == [0, 1, 2, 3, 4]
     leaves_nothing(session)
 

@@ -9,15 +9,13 @@ from cloudoffload.errors import ProviderDown
 from cloudoffload.types import Edge, Plan, Unit
 from tests.unit.engine.driving import Driven, delivered, drafts, failure, lane, plan, sent, unit
 
-MANY = lane(slots=100)
 
-
-def reading(*units: Unit, ahead: int, results: list[int] | None = None, tries: int = 0) -> Driven:
+def reading(*units: Unit, ahead: int, results: list[int] | None = None, slots: int = 100) -> Driven:
     """A loop whose results are the requested units in their order, unless they are named."""
     order = [item.number for item in units if item.requested] if results is None else results
     made = plan(*units)
     asked = Plan(made.units, made.program, made.data, tuple(map(Edge, order)))
-    return Driven(asked, MANY, window=Window(asked, ahead), tries=tries)
+    return Driven(asked, lane(slots=slots), window=Window(asked, ahead), tries=0)
 
 
 def wanted(count: int) -> list[Unit]:
@@ -79,6 +77,15 @@ def test_a_failure_does_not_hide_what_comes_before_it() -> None:
     assert delivered(driven.answer(drafts_[0])).keys() == {0}
     assert isinstance(driven.error, UnitFailed)
     assert driven.error.unit.number == 2
+
+
+def test_what_waits_for_a_provider_behind_a_failure_is_dropped() -> None:
+    """Its result will not be made: it would be paid for, and thrown away."""
+    driven = reading(*wanted(4), ahead=4, slots=2)
+    first, second = drafts(driven.begin())
+    assert sent(driven.answer(second, failure())) == []
+    driven.answer(first)
+    assert isinstance(driven.error, UnitFailed)
 
 
 def test_a_failure_ends_the_results_before_the_first_that_needs_it() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from dask.base import collections_to_expr
+from dask.core import flatten
 
 import cloudoffload
 from cloudoffload.engine.reads import most_reads
@@ -31,10 +33,12 @@ DEAR_READS = ShuffleCosts(read_usd=1.0)
 DEAR_WRITES = ShuffleCosts(write_usd=1.0)
 
 
-def plan_of(collection: Any, costs: ShuffleCosts) -> Plan:
-    """Plan of a collection whose partitions are asked for."""
+def plan_of(collection: Any, costs: ShuffleCosts, only: Sequence[int] | None = None) -> Plan:
+    """Plan of a collection whose partitions, or ``only`` some of them, are asked for."""
     expr = collections_to_expr((collection,)).optimize()
-    return make_plan(*materialize(expr, expr.__dask_keys__()), shuffle_costs=costs)
+    keys = list(flatten(expr.__dask_keys__()))
+    wanted = keys if only is None else [keys[i] for i in only]
+    return make_plan(*materialize(expr, wanted), shuffle_costs=costs)
 
 
 def run(plan: Plan, store: ObjectStore) -> list[Any]:
@@ -131,15 +135,26 @@ def test_the_plan_says_what_was_chosen() -> None:
     assert plan_of(dd.from_map(make, range(3), meta=make(0)), DEAR_READS).notes == ()
 
 
-def test_only_partitions_that_are_asked_for_travel() -> None:
-    """Two partitions of sixteen: the rows of the others are written by no unit."""
-    store = open_store(StoreAccess("memory://"))
-    found = run(plan_of(shuffled(9, 16).partitions[[2, 7]], DEAR_READS), store)
-    everything = open_store(StoreAccess("memory://"))
-    whole = run(plan_of(shuffled(9, 16), DEAR_READS), everything)
-    for one, other in zip(found, (whole[2], whole[7]), strict=True):
-        pd.testing.assert_frame_equal(one, other)
-    assert store.usage.read()[2] < everything.usage.read()[2] / 2
+@pytest.mark.parametrize("by_key", [False, True])
+def test_only_partitions_that_are_asked_for_travel(by_key: bool) -> None:
+    """Two partitions of sixteen, chosen by the expression or by their keys: no unit writes the rows of the others."""
+    store, everything = open_store(StoreAccess("memory://")), open_store(StoreAccess("memory://"))
+    few, whole = (2, 7), shuffled(9, 16)
+    plan = plan_of(whole, DEAR_READS, few) if by_key else plan_of(whole.partitions[list(few)], DEAR_READS)
+    partitions = run(plan_of(whole, DEAR_READS), everything)
+    for one, number in zip(run(plan, store), few, strict=True):
+        pd.testing.assert_frame_equal(one, partitions[number])
+    assert store.usage.read()[2] < everything.usage.read()[2] * 0.6
+
+
+@pytest.mark.parametrize("places", [(3, 0), (2,), (1, 1, 0, 2, 3)])
+def test_keys_stand_for_what_was_asked_for(places: tuple[int, ...]) -> None:
+    """A few partitions, in any order and more than once: their keys are renamed, never mixed up."""
+    table = shuffled(3, 4).assign(y=1)
+    whole = run(plan_of(table, DEAR_WRITES), open_store(StoreAccess("memory://")))
+    found = run(plan_of(table, DEAR_WRITES, places), open_store(StoreAccess("memory://")))
+    for one, place in zip(found, places, strict=True):
+        pd.testing.assert_frame_equal(one, whole[place])
 
 
 def test_both_shuffles_of_a_merge_are_staged() -> None:
@@ -161,6 +176,7 @@ from cloudoffload.graph.expression import materialize
 from cloudoffload.graph.planner import make_plan
 from cloudoffload.graph.shuffle_costs import ShuffleCosts
 from dask.base import collections_to_expr
+from dask.core import flatten
 
 def make(number):
     return pd.DataFrame({"k": [1], "x": [1.0]})

@@ -188,6 +188,15 @@ def test_texts_that_would_be_read_outside_of_their_buffer_are_corrupt() -> None:
         opened(Encoded(CODEC, msgpack.packb((2, (), ())), [batch]), template).frame()
 
 
+def test_an_index_with_another_number_of_texts_is_corrupt() -> None:
+    """A frame without columns has as many rows as its index, which must be those that were counted."""
+    template = Template(pd.DataFrame(index=pd.Index([], dtype="str")))
+    batch = pa.record_batch([pa.array(["a", "b"], pa.large_string())], ["0"]).serialize().to_pybytes()
+    assert len(opened(Encoded(CODEC, msgpack.packb((2, (), ())), [batch]), template).frame()) == 2
+    with pytest.raises(Corrupt):
+        opened(Encoded(CODEC, msgpack.packb((3, (), ())), [batch]), template).frame()
+
+
 @pytest.mark.parametrize("code", [-2, 3, 100])
 def test_codes_without_a_category_are_corrupt(code: int) -> None:
     """So are codes of an index without a value in its levels."""

@@ -25,7 +25,7 @@ TIMES = tuple(f"{kind}8[{unit}]" for kind in "Mm" for unit in UNITS)
 
 def as_data(value: Any) -> Any:
     encoded = encode_data(value)
-    assert encoded is not None and encoded.codec == "arrow"
+    assert encoded is not None and encoded.codec == "data"
     stored = bytearray(b"".join(pack_value(encoded, BLAKE3).pieces))
     return unpack_value(memoryview(stored), pickles=False)[1]
 

@@ -45,6 +45,10 @@ def test_inputs_inside_of_messages_are_found_too(inputs: list[dict[int, int]], d
             whole = bytes(shelf.objects.pop(ref.key))
             refs[i] = Ref("", "", ref.span, ref.nbytes, ref.digest, ref.parted, data=whole)
     gate = shelf.barrier(refs)
+    footer = shelf.footer(gate)
+    for name in footer:
+        where = unpack_value(shelf.read(part_of(gate, footer[name])))[1]
+        assert all(ref.data is None or len(ref.data) == ref.nbytes for ref in where.parts), "no part carries its input"
     for number in range(7):
         assert shelf.parts(gate, number) == [cut[number] for cut in inputs if number in cut]
 

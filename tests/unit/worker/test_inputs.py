@@ -79,7 +79,7 @@ def test_a_lost_part_is_a_lost_input() -> None:
     ("name", "wrong"),
     [
         pytest.param(0, encode_pickle(["no index"]), id="no index"),
-        pytest.param(EMPTY, encode_pickle(["no templates"]), id="no templates"),
+        pytest.param(EMPTY, encode_pickle(7), id="no templates"),
         pytest.param(EMPTY, Encoded("spans", b"", []), id="too few templates"),
         pytest.param(EMPTY, None, id="templates left out"),
     ],
