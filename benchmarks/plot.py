@@ -65,4 +65,4 @@ def _bars(axes: Axes, heights: _Bars, colours: Mapping[str, str], title: str, *,
         axes.bar(centres, middles, _BAR, yerr=whiskers, color=colour, label=engine, log=log)
     axes.set_title(title)
     axes.set_xticks(range(len(heights)), list(heights))
-    axes.set_xlim(-0.5, len(heights) - 0.5)
+    axes.set_xlim(-0.5, max(len(heights), 1) - 0.5)

@@ -57,7 +57,7 @@ def with_duckdb(connection: Any, place: str, size: int) -> Callable[[], Columns]
     """Three queries, one after the other."""
 
     def table(query: str) -> Any:
-        return connection.execute(query.format(place=f"'{place}/*.parquet'")).to_arrow_table()
+        return connection.sql(query.format(place=f"'{place}/*.parquet'")).to_arrow_table()
 
     def compute() -> Columns:
         few = table("select id1, sum(v1)::bigint v1 from {place} group by id1")

@@ -32,7 +32,7 @@ from cloudoffload.engine.messages import (
 from cloudoffload.engine.objects import Belongings, handed_over
 from cloudoffload.engine.replay import replay
 from cloudoffload.engine.sealing import output_keys, seal_draft, spilled_key
-from cloudoffload.engine.services import Services
+from cloudoffload.engine.services import OVERRUN_SECONDS, Services
 from cloudoffload.engine.storing import metered, store_data, store_program
 from cloudoffload.engine.window import Window
 from cloudoffload.errors import BudgetExceeded, Cancelled
@@ -243,7 +243,8 @@ class Computation:
         try:
             outcome = services.clouds.providers[draft.provider].invoke(call, self._stop)
         except BaseException:
-            self._objects.may_have_written(output_keys(services, self._number, draft))
+            keys = output_keys(services, self._number, draft)
+            self._objects.may_have_written(keys, time.monotonic(), draft.seconds + OVERRUN_SECONDS)
             raise
         for result in outcome.results:
             if isinstance(result, Ref) and result.data is None:

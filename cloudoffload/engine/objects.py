@@ -8,6 +8,11 @@ from dataclasses import dataclass, field
 
 from cloudoffload.types import Plan, Ref
 
+FIRST_PAUSE = 1.0
+"""How long after its call was lost an object is looked for the second time, seconds; then ever later."""
+
+_PAUSE_GROWTH = 4.0
+
 
 @dataclass(slots=True, eq=False)
 class _Shared:
@@ -18,6 +23,16 @@ class _Shared:
     users: int = 0
     ref: Ref | None = None  # None until it is written
     writing: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass(slots=True)
+class _Suspects:
+    """Objects that calls may still write although nobody waits for them."""
+
+    keys: list[str]
+    until: float  # when the last of the calls has ended
+    due: float  # when to delete them next
+    pause: float = FIRST_PAUSE
 
 
 class Inventory:
@@ -39,6 +54,7 @@ class Inventory:
         self._shared: dict[bytes, _Shared] = {}  # by content
         self._by_key: dict[str, _Shared] = {}
         self._made = 0
+        self._suspects: list[_Suspects] = []
 
     def add(self, key: str, nbytes: int) -> None:
         """An object was written."""
@@ -87,6 +103,22 @@ class Inventory:
         with self._lock:
             self.nbytes -= sum(self._sizes.pop(key, 0) for key in keys)
 
+    def suspect(self, keys: list[str], now: float, seconds: float) -> None:
+        """Calls were lost that may go on for so long: what they write then is nobody's."""
+        with self._lock:
+            self._suspects.append(_Suspects(keys, now + seconds, now + FIRST_PAUSE))
+
+    def due(self, now: float) -> list[str]:
+        """Objects that may have been written since they were last deleted; asked for along with other deletions."""
+        with self._lock:
+            found = [suspects for suspects in self._suspects if suspects.due <= now]
+            for suspects in found:
+                suspects.pause *= _PAUSE_GROWTH
+                # Once more when its call is over for certain.
+                suspects.due = min(now + suspects.pause, max(suspects.until, now))
+            self._suspects = [suspects for suspects in self._suspects if suspects not in found or now < suspects.until]
+            return [key for suspects in found for key in suspects.keys]
+
     def _is_last(self, key: str) -> bool:
         shared = self._by_key.get(key)
         if shared is None:
@@ -122,8 +154,9 @@ class Belongings:
         self._inventory.add(key, nbytes)
         self._take(self._own.setdefault, key)
 
-    def may_have_written(self, keys: Iterable[str]) -> None:
-        """Calls were lost that may have written these objects first."""
+    def may_have_written(self, keys: list[str], now: float, seconds: float) -> None:
+        """A call was lost that may have written these objects first, and that may go on for so many seconds."""
+        self._inventory.suspect(keys, now, seconds)
         for key in keys:
             self._take(self._own.setdefault, key)
 

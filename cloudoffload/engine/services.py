@@ -205,5 +205,5 @@ class Services:
     def _delete(self, keys: Iterable[str]) -> None:
         inventory = self.clouds.inventory
         doomed = inventory.let_go(keys)
-        self.clouds.store.delete(doomed)
+        self.clouds.store.delete([*doomed, *inventory.due(time.monotonic())])
         inventory.deleted(doomed)

@@ -69,23 +69,25 @@ def join_bag(key: Key, barrier_key: Key, part: int, grouper: Callable[[Any], Any
     return Task(key, join_records, TaskRef(barrier_key), grouper, part=part)
 
 
-def grouped(split: GraphNode, firsts: Sequence[int], outputs: Sequence[int]) -> GraphNode:
-    """The same split, whose parts are groups of output partitions.
+def narrowed(split: GraphNode, outputs: Sequence[int], firsts: Sequence[int] | None = None) -> GraphNode:
+    """The same split, without rows that nobody reads.
 
     Parameters
     ----------
     split : GraphNode
         As :func:`split_frame` and :func:`split_bag` make it.
-    firsts : sequence of int
-        The first output partition of each group, ascending.
     outputs : sequence of int
         All output partitions that are read, ascending.
+    firsts : sequence of int, optional
+        The first output partition of each group, ascending: parts are then groups of partitions.
     """
     assert isinstance(split, Task)
-    args = list(split.args)
+    args, keywords = list(split.args), {} if firsts is None else {"groups": firsts}
     if split.func is cut_frame and args[3] is None and len(outputs) < args[2]:
-        args[3] = frozenset(outputs)  # the others would travel along within their group
-    return Task(split.key, split.func, *args, groups=firsts)
+        args[3] = frozenset(outputs)
+    elif firsts is None:
+        return split
+    return Task(split.key, split.func, *args, **keywords)
 
 
 def regroup(key: Key, barrier_key: Key, group: int, like: GraphNode) -> GraphNode:

@@ -41,7 +41,7 @@ def staged(
     Returns
     -------
     tasks : dict of key to GraphNode
-        The same object where every shuffle has one stage.
+        The same object where there is no shuffle.
     notes : tuple of str
         What was chosen, and why: a sentence for each shuffle.
     """
@@ -50,11 +50,13 @@ def staged(
     for item in found:
         outputs = sorted(set(item.joins.values()))
         form = cheapest(len(item.splits), len(outputs), costs)
-        if form.stages > 1 and not _is_open(tasks, item, wanted):
+        if not _is_open(tasks, item, wanted):
             form = one_stage(len(item.splits), len(outputs), costs)
-        if form.stages > 1:
+        elif form.stages > 1:
             tasks = {**tasks, **dict(_in_two_stages(tasks, item, outputs, form))}
             del tasks[item.gate]
+        else:
+            tasks = {**tasks, **{key: shuffle.narrowed(tasks[key], outputs) for key in item.splits}}
         notes.append(_note(item, outputs, form, costs))
     return tasks, tuple(notes)
 
@@ -91,7 +93,7 @@ def _in_two_stages(
     groups = list(_shares(outputs, form.groups))
     firsts = tuple(group[0] for group in groups)  # one object: it is pickled once
     for key in item.splits:
-        yield key, shuffle.grouped(tasks[key], firsts, outputs)
+        yield key, shuffle.narrowed(tasks[key], outputs, firsts)
     for b, block in enumerate(blocks):
         yield (gate := (f"shuffle-block-{name}", b)), shuffle.barrier(gate, block)
         for g in range(len(groups)):

@@ -111,8 +111,8 @@ def _array(value: Array, writer: Writer) -> tuple[Any, ...]:
 
 
 def _scalar(value: np.generic, writer: Writer) -> tuple[Any, ...]:
-    if isinstance(value, (np.str_, np.bytes_)):  # an array would lose zeros at their end
-        return Tag.SCALAR, None, value.item()
+    if isinstance(value, (np.str_, np.bytes_)):  # an array, and item() too, would lose zeros at their end
+        return Tag.SCALAR, None, value[:]
     return Tag.SCALAR, describe(value), value.tobytes()
 
 
@@ -144,12 +144,18 @@ def _made_objects(parts: list[Any], reader: Reader) -> Array:
 def _made_scalar(parts: list[Any], reader: Reader) -> Any:
     descr, content = parts
     if descr is None:
-        return np.str_(content) if type(content) is str else np.bytes_(content)
+        return np.str_(content) if type(content) is str else np.bytes_(_bytes(content))
     dtype = described(descr)
-    if type(content) is not bytes or dtype.itemsize != len(content):
+    if dtype.itemsize != len(_bytes(content)):
         raise ValueError("a scalar does not fill its bytes")
     # A structured scalar is a view of its array, and may be written to.
     return np.ndarray((), dtype, buffer=content if dtype.kind != "V" else bytearray(content))[()]
+
+
+def _bytes(content: Any) -> bytes:
+    if type(content) is not bytes:
+        raise TypeError("the content of a scalar is bytes")
+    return content
 
 
 def _made_masked(parts: list[Any], reader: Reader) -> Any:

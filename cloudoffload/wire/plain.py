@@ -75,9 +75,9 @@ def _typed(kind: type, make: Callable[[Any], Any]) -> Decoder:
 
 def _made_rows(parts: list[Any], reader: Reader) -> list[tuple[Any, ...]]:
     width, items = parts
-    if type(width) is not int or type(items) is not list or width < 1 or len(items) % width:
-        raise ValueError("rows are not of one length")
-    return list(zip(*[iter(items)] * min(width, len(items)), strict=True))
+    if type(width) is not int or type(items) is not list or not 1 <= width <= len(items):
+        raise ValueError("rows have no items")
+    return list(zip(*[iter(items)] * width, strict=True))
 
 
 def _made_uuid(parts: list[Any], reader: Reader) -> uuid.UUID:

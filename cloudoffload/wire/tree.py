@@ -29,7 +29,7 @@ APART_FROM = 1024
 _LEVELS = 250
 """Deepest nesting of lists and the like; msgpack itself ends at about a thousand levels."""
 
-_REPEATS = 10_000_000
+_REPEATS = 1_000_000
 """Most items of tuples that are written again where a tuple stands in several places: doubled at each of sixty levels,
 one would fill any disk."""
 

@@ -9,6 +9,7 @@ nothing.
 from __future__ import annotations
 
 import datetime
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ import pytest
 
 from cloudoffload import Session
 from cloudoffload.errors import LocalPathError
-from tests.dask_suite.modules import sliced
+from tests.dask_suite.modules import PACKAGES, sliced
 from tests.dask_suite.skips import FILE, Skips
 
 
@@ -76,7 +77,7 @@ class Suite:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         self._collected.update(map(_module, items))
-        skipped = {item: name for item in items if (name := self._skips.matching(item.nodeid)) is not None}
+        skipped = {item: name for item in items if (name := self._skips.matching(_name(item))) is not None}
         if self._checking:
             config.hook.pytest_deselected(items=[item for item in items if item not in skipped])
             items[:] = list(skipped)
@@ -84,8 +85,9 @@ class Suite:
             for item, name in skipped.items():
                 item.add_marker(pytest.mark.skip(reason=self._skips.reasons[name]))
 
-    def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self._scheduler.module = nodeid.partition("::")[0]
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> None:
+        self._scheduler.module = _module(item)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self) -> Iterator[None]:
@@ -94,11 +96,14 @@ class Suite:
         except LocalPathError as error:  # what is asked of a session without this machine
             pytest.skip(str(error))
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
+        report: Any = yield
         if report.when == "call" and not report.skipped:
-            self._ran.add(report.nodeid.partition("::")[0])
-        if not report.passed and (name := self._skips.matching(report.nodeid)):
+            self._ran.add(_module(item))
+        if not report.passed and (name := self._skips.matching(_name(item))):
             self._needed.add(name)
+        return report
 
     def complaints(self) -> list[str]:
         """What is wrong with the run as a whole, a sentence each."""
@@ -147,9 +152,9 @@ class Selection:
         able = [item for item in items if not any(item.iter_markers("skip"))]
         kept: set[str] = set()
         for _, of_module in groupby(able, key=_module):
-            kept |= sliced([item.nodeid for item in of_module], self._day, self._count)
-        config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in kept])
-        items[:] = [item for item in items if item.nodeid in kept]
+            kept |= sliced([_name(item) for item in of_module], self._day, self._count)
+        config.hook.pytest_deselected(items=[item for item in items if _name(item) not in kept])
+        items[:] = [item for item in items if _name(item) in kept]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -178,7 +183,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _module(item: pytest.Item) -> str:
-    return item.nodeid.partition("::")[0]
+    return os.path.relpath(item.path, PACKAGES)
+
+
+def _name(item: pytest.Item) -> str:
+    return f"{_module(item)}::{item.nodeid.partition('::')[2]}"
 
 
 def _replace_schedulers(get: Callable[..., Any]) -> None:

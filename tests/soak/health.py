@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import dask
 import psutil
 
 import cloudoffload as co
@@ -66,10 +67,15 @@ class Health:
 def look(session: co.Session) -> Health:
     """Health of a session with nothing under way."""
     services = session._open().services
-    until = time.monotonic() + SETTLING
-    while session.stats()["store_bytes"] and time.monotonic() < until:
-        time.sleep(0.05)
+
+    def objects() -> int:
+        return sum(1 for _ in services.clouds.store.keys(prefix_of(session.run_id)))
+
     gc.collect()
+    until = time.monotonic() + SETTLING
+    while (session.stats()["store_bytes"] or objects()) and time.monotonic() < until:
+        session.compute(dask.delayed(bytes)(1 << 20))  # what lost calls wrote late goes along with other objects
+        time.sleep(0.2)
     me = psutil.Process()
     children = me.children(recursive=True)
     return Health(
@@ -78,7 +84,7 @@ def look(session: co.Session) -> Health:
         descriptors=me.num_fds(),
         threads=threading.active_count(),
         processes=len(children),
-        objects=sum(1 for _ in services.clouds.store.keys(prefix_of(session.run_id))),
+        objects=objects(),
         store_bytes=session.stats()["store_bytes"],
     )
 

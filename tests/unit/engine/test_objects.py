@@ -117,10 +117,26 @@ def test_a_computation_lets_everything_go_but_what_it_hands_over() -> None:
     mine = shelf.belongings()
     mine.wrote("result", 10)
     mine.wrote("left over", 10)
-    mine.may_have_written(["perhaps"])
+    mine.may_have_written(["perhaps"], now=0, seconds=10)
     datum = mine.share(b"same", FOLDER, shelf.write)
     mine.close(["result"])
     assert sorted(shelf.let_go) == sorted(["left over", "perhaps", datum.key])
+
+
+def test_what_a_lost_call_writes_late_is_found() -> None:
+    """It is deleted again and again, ever more seldom, and for the last time when the call is over for certain."""
+    inventory = Inventory()
+    inventory.suspect(["late"], now=100, seconds=30)
+    due = [moment for moment in range(100, 200) if inventory.due(moment) == ["late"]]
+    assert due == [101, 105, 121, 130]
+
+
+def test_each_lost_call_has_its_own_time() -> None:
+    """A further one does not put off the first."""
+    inventory = Inventory()
+    inventory.suspect(["first"], now=100, seconds=2)
+    inventory.suspect(["second"], now=101, seconds=0)
+    assert [inventory.due(moment) for moment in (101, 102, 103)] == [["first"], ["first", "second"], []]
 
 
 def test_data_of_equal_content_is_let_go_as_often_as_it_was_shared() -> None:

@@ -59,7 +59,14 @@ def _mapping(again: Any, value: Any) -> None:
 
 
 def _set(again: Any, value: Any) -> None:
-    _items(sorted(again, key=repr), sorted(value, key=repr))
+    _items(sorted(again, key=_order), sorted(value, key=_order))
+
+
+def _order(item: Any) -> str:
+    """Text of an item of a set; that of a set depends on how it came to be."""
+    if isinstance(item, frozenset):
+        return f"frozenset{sorted(map(_order, item))}"
+    return f"tuple{list(map(_order, item))}" if isinstance(item, tuple) else repr(item)
 
 
 def _float(again: Any, value: Any) -> None:
@@ -71,7 +78,7 @@ def _complex(again: Any, value: Any) -> None:
 
 
 def _moment(again: Any, value: Any) -> None:
-    assert repr(again) == repr(value) and again.tzinfo is value.tzinfo or again.tzinfo == value.tzinfo
+    assert (repr(again) == repr(value) and again.tzinfo is value.tzinfo) or again.tzinfo == value.tzinfo
     assert again.fold == value.fold
 
 
