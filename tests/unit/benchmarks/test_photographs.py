@@ -1,0 +1,18 @@
+"""Promises of the photographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+from benchmarks.photographs import PIXELS, photographs
+
+
+def test_photographs_are_distinct_and_large(tmp_path: Path) -> None:
+    """Every file is a JPEG of 8 megapixels, and no two show the same."""
+    files = sorted(photographs(3, root=tmp_path).iterdir())
+    assert len({file.read_bytes() for file in files}) == 3
+    for file in files:
+        with Image.open(file) as image:
+            assert (image.format, image.size, image.mode) == ("JPEG", PIXELS, "RGB")
