@@ -7,8 +7,10 @@ import sys
 import time
 from itertools import islice
 
+import dask
+
 import cloudoffload as co
-from tests.soak.health import look
+from tests.soak.health import WORKER_MB, look
 from tests.soak.work import KINDS, computations
 
 LEAST = 500
@@ -26,7 +28,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600, help="how long to compute (600)")
     parser.add_argument("--emulate", action="append", default=[], help="a cloud to emulate, such as aws")
     options = parser.parse_args()
-    with co.Session(providers=tuple(options.emulate) or ("local",), emulate=tuple(options.emulate)) as session:
+    clouds = tuple(options.emulate)
+    with (
+        dask.config.set({"cloudoffload.aws.memory-mb": WORKER_MB}),
+        co.Session(providers=clouds or ("local",), emulate=clouds, memory_mb=WORKER_MB) as session,
+    ):
         work, done, until = computations(), 0, time.monotonic() + options.seconds
         for compute in islice(work, WARM_UP * len(KINDS)):
             compute(session)

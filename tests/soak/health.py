@@ -20,8 +20,11 @@ CLIENT_SPARE_MB = 16
 ROW_MB = 4 / 1024
 """Most memory that the ledger's row of one call takes."""
 
-WORKER_SPARE_MB = 64
-"""A worker keeps programs and inputs that it may need again; what that may take is bounded."""
+WORKER_MB = 512
+"""Memory that each worker may hold. What it keeps of programs and of inputs takes a sixteenth of that each."""
+
+WORKER_SPARE_MB = 2 * WORKER_MB / 16 + 32
+"""What its caches, and those of pandas, may still take after the first computations."""
 
 THREADS_SPARE = 4
 """Threads of the pool stay; how many there are depends on what happened to run at the same moment."""
