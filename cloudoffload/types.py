@@ -2,8 +2,6 @@
 
 Units of measure are always the same: seconds, bytes, MB of 1024 * 1024 bytes where a cloud sells them so, and US
 dollars as :class:`~decimal.Decimal`.
-
-What there is one of for every unit of a graph is a named tuple: making one costs a third of making a dataclass.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 Key: TypeAlias = "str | bytes | int | float | tuple[Key, ...]"
 """What Dask accepts as the name of a task."""
@@ -21,7 +19,8 @@ PartName: TypeAlias = "int | str"
 """Name of one part of a value that was written in parts, such as the number of a shuffle's output partition."""
 
 
-class Ref(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Ref:
     """Where a value lies. The client moves refs, never the data."""
 
     store: str  # name of the store in the call's table of stores; "" when the bytes travel in `data`
@@ -100,14 +99,16 @@ class Requirements:
     retries: int | None = None  # further tries after a lost call
 
 
-class Edge(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Edge:
     """One input of a unit: the value of another unit, or one part of it."""
 
     source: int  # number of a unit, or len(units) + number of a datum
     part: PartName | None = None
 
 
-class Unit(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Unit:
     """A piece of the graph that always runs in one place."""
 
     number: int  # place in the plan, from 0
@@ -131,10 +132,10 @@ class Plan:
     data: tuple[Any, ...]  # values that the graph held inline, to be stored before the first unit runs
     results: tuple[Edge, ...]  # where each requested value comes from, in the order of the flattened keys
     known: Mapping[int, Ref] = field(default_factory=dict)  # data that lies in a store already, by datum number
-    notes: tuple[str, ...] = ()  # choices that the plan made, a sentence each, for whoever reads it
 
 
-class Assignment(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Assignment:
     """One unit inside a call."""
 
     number: int

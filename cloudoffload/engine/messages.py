@@ -70,13 +70,6 @@ class Woken:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """The reader of a stream has taken further results."""
-
-    results: int
-
-
-@dataclass(frozen=True, slots=True)
 class Stopped:
     """The user wants no more."""
 
@@ -122,5 +115,5 @@ class Finish:
     error: BaseException | None = None
 
 
-Event: TypeAlias = Begun | Answered | Lost | Woken | Taken | Stopped
+Event: TypeAlias = Begun | Answered | Lost | Woken | Stopped
 Action: TypeAlias = Send | Deliver | Free | Wake | Finish

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from dask._task_spec import Alias, GraphNode, Task, _execute_subgraph
+from dask._task_spec import GraphNode
 
 from cloudoffload.graph.steps import flatten, topological
 from cloudoffload.types import Key
@@ -17,8 +17,8 @@ class Group:
 
     key: Key  # of the value that it makes
     nodes: list[tuple[Key, GraphNode]]  # in topological order
-    members: list[Key]  # keys of the graph's tasks in it
-    taken: set[Key] | None = None  # names in use inside; made when a second task joins a plain first one
+    members: list[Key] = field(default_factory=list)  # keys of the graph's tasks in it
+    taken: set[Key] = field(default_factory=set)  # names in use inside
 
 
 def fuse_chains(
@@ -51,34 +51,21 @@ def fuse_chains(
         node, needed = tasks[key], dependencies[key]
         if len(needed) == 1:
             (before,) = needed
-            if readers[before] == 1 and before not in protected and _fits(groups[before], node, resolve):
+            if readers[before] == 1 and before not in protected:
                 group = groups.pop(before)
                 _append(group, key, node, resolve)
                 groups[key] = group
                 continue
-        if type(node) is Task and node.func is not _execute_subgraph:
-            groups[key] = Group(key, [(key, node)], [key])
-            continue
         taken = set(node.dependencies)
         groups[key] = Group(key, flatten(key, node, taken), [key], taken)
     return list(groups.values())
 
 
-def _fits(group: Group, node: GraphNode, resolve: Callable[[Key], Key]) -> bool:
-    """Whether what a node reads besides the group's value is not the name of something else inside of the group.
-
-    A fused task's own names may be those of data outside of it.
-    """
-    others = [name for name in node.dependencies if name != group.key and resolve(name) != group.key]
-    return not others or {name for name, _ in group.nodes}.isdisjoint(others)
-
-
 def _append(group: Group, key: Key, node: GraphNode, resolve: Callable[[Key], Key]) -> None:
-    if group.taken is None:
-        group.taken = {group.key, *group.nodes[0][1].dependencies}
+    from dask._task_spec import Alias
+
     for name in node.dependencies:
-        # Also where a fused task called something else so: what comes from here on means the group's value.
-        if name != group.key and resolve(name) == group.key:
+        if name not in group.taken and resolve(name) == group.key and name != group.key:
             group.nodes.append((name, Alias(name, group.key)))
         group.taken.add(name)
     group.nodes += flatten(key, node, group.taken)

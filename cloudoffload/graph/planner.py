@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef, cull
@@ -16,17 +16,13 @@ from cloudoffload.graph.annotations import FIELDS, has_prefix, with_stated
 from cloudoffload.graph.collecting import collection_paused
 from cloudoffload.graph.credentials import refuse_credentials
 from cloudoffload.graph.fusion import Group, fuse_chains
-from cloudoffload.graph.legacy_shuffle import holds_shuffle, rewrite
+from cloudoffload.graph.legacy_shuffle import rewrite
 from cloudoffload.graph.lifting import SCALARS, Data, is_small, lift
 from cloudoffload.graph.local_paths import classify
 from cloudoffload.graph.ordering import places
-from cloudoffload.graph.shuffle_costs import ShuffleCosts
-from cloudoffload.graph.staging import staged
 from cloudoffload.graph.steps import to_steps
 from cloudoffload.types import Edge, Emit, Key, PartName, Plan, Requirements, Unit
 from cloudoffload.wire.program import Entry, dump, entry
-
-_NONE: frozenset[Key] = frozenset()
 
 
 @dataclass(slots=True)
@@ -61,7 +57,6 @@ def make_plan(
     requirements: Requirements = Requirements(),  # noqa: B008 - immutable
     stated: Mapping[Key, Mapping[str, Any]] | None = None,
     rules: Mapping[str, Requirements] | None = None,
-    shuffle_costs: ShuffleCosts = ShuffleCosts(),  # noqa: B008 - immutable
 ) -> Plan:
     """Plan a computation.
 
@@ -77,44 +72,19 @@ def make_plan(
         Fields of requirements that single tasks are annotated with, by key; they outrank ``requirements``.
     rules : mapping of str to Requirements, optional
         For units of tasks whose key begins with that prefix; they outrank both.
-    shuffle_costs : ShuffleCosts
-        What using the store takes: it decides in how many stages rows are shuffled.
 
     Raises
     ------
     PlanError
         The graph can't be run as asked.
     """
-    tasks, notes = staged(remote.lifted(_rewritten(cull(tasks, set(wanted)))), set(wanted), shuffle_costs)
-    shipped = {key: node for key, node in tasks.items() if not remote.holds_remote(node)}
-    telling = _telling(shipped)
-    refuse_credentials(telling)
-    here = classify(shipped) if classify(telling) else {}
+    tasks = remote.lifted(rewrite(cull(tasks, set(wanted))))
+    shipped = {key: node for key, node in tasks.items() if not _is_remote(node)}
+    refuse_credentials(shipped)
+    here = classify(shipped)
     sources = _sort_out(tasks, set(wanted))
     groups = _groups(sources, wanted)
-    return _assemble(sources, groups, wanted, here, _Wishes(requirements, stated or {}, rules or {}), notes)
-
-
-def _rewritten(tasks: dict[Key, GraphNode]) -> dict[Key, GraphNode]:
-    """The graph with legacy shuffles through the store; most graphs have none, which few of their tasks tell."""
-    return rewrite(tasks) if holds_shuffle(_telling(tasks).values()) else tasks
-
-
-def _telling(tasks: dict[Key, GraphNode]) -> dict[Key, GraphNode]:
-    """Without the tasks that call a function with nothing but numbers, if another such task calls the same function.
-
-    What can be said of the others by looking at what they carry holds for these too, and a very large graph has few
-    others.
-    """
-    seen: set[int] = set()
-    telling: dict[Key, GraphNode] = {}
-    for key, node in tasks.items():
-        if type(node) is Task and _is_plain(node):
-            if id(node.func) in seen:
-                continue
-            seen.add(id(node.func))
-        telling[key] = node
-    return telling
+    return _assemble(sources, groups, wanted, here, _Wishes(requirements, stated or {}, rules or {}))
 
 
 @dataclass(slots=True)
@@ -148,7 +118,7 @@ def _sort_out(tasks: dict[Key, GraphNode], wanted: set[Key]) -> _Sources:
             sources.aliases[key] = node.target
         elif type(node) is DataNode:
             sources.values[key] = node.value
-        elif remote.holds_remote(node):
+        elif _is_remote(node):
             sources.remotes[key] = node.args[0]
         elif type(node) is Task and shuffle.is_join(node.func) and "part" in node.kwargs:
             part = ("shuffle-part", key)
@@ -158,6 +128,10 @@ def _sort_out(tasks: dict[Key, GraphNode], wanted: set[Key]) -> _Sources:
             sources.tasks[key] = node
     _find_items(sources, wanted)
     return sources
+
+
+def _is_remote(node: GraphNode) -> bool:
+    return type(node) is Task and node.func is remote.load
 
 
 def _find_items(sources: _Sources, wanted: set[Key]) -> None:
@@ -195,9 +169,7 @@ def _referred(reference: TaskRef | Alias) -> Key:
 
 def _groups(sources: _Sources, wanted: Sequence[Key]) -> list[Group]:
     dependencies = {
-        key: frozenset([task for name in node.dependencies if (task := sources.task_of(name)) is not None])
-        if node.dependencies
-        else _NONE
+        key: frozenset(task for name in node.dependencies if (task := sources.task_of(name)) is not None)
         for key, node in sources.tasks.items()
     }
     protected = {task for key in wanted if (task := sources.task_of(key)) is not None}
@@ -215,7 +187,6 @@ def _assemble(
     wanted: Sequence[Key],
     here: Mapping[Key, str],
     wishes: _Wishes,
-    notes: tuple[str, ...],
 ) -> Plan:
     numbers = {group.key: i for i, group in enumerate(groups)}
     data = Data()
@@ -225,7 +196,7 @@ def _assemble(
         key = sources.resolve(key)
         if key in sources.parts:
             source, part = sources.parts[key]
-            return edge(source)._replace(part=part)
+            return replace(edge(source), part=part)
         if key in numbers:
             return Edge(numbers[key])
         value = sources.remotes[key] if key in sources.remotes else sources.values[key]
@@ -244,10 +215,7 @@ def _assemble(
         entries.append(entry(steps, group.key, names, emit))
         inputs.append(edges)
         emits.append(emit)
-    place = places(
-        [{item.source for item in edges if item.source < total} if edges else () for edges in inputs],
-        {number for number, emit in enumerate(emits) if emit is Emit.INDEX},
-    )
+    place = places([{item.source for item in edges if item.source < total} if edges else () for edges in inputs])
     units = [
         Unit(
             number=number,
@@ -264,7 +232,7 @@ def _assemble(
         for number, group in enumerate(groups)
     ]
     known = {i: value.ref for i, value in enumerate(data.values) if isinstance(value, remote.RemoteValue)}
-    return Plan(tuple(units), _pickled(entries, groups), tuple(data.values), results, known, notes)
+    return Plan(tuple(units), _pickled(entries, groups), tuple(data.values), results, known)
 
 
 def _program_entry(sources: _Sources, group: Group, edge: Any, data: Data, total: int) -> Any:
@@ -293,7 +261,7 @@ def _program_entry(sources: _Sources, group: Group, edge: Any, data: Data, total
 
 def _is_plain(task: Task) -> bool:
     """A function of plain numbers: what most tasks of a very large graph are."""
-    return not (task.dependencies or task.kwargs) and SCALARS.issuperset(map(type, task.args))
+    return not task.kwargs and all(type(item) in SCALARS for item in task.args)
 
 
 def _pickled(entries: list[Entry], groups: list[Group]) -> bytes:

@@ -6,7 +6,6 @@ A unit is a list of steps, in an order that respects their dependencies. A step 
 
 from __future__ import annotations
 
-import io
 import pickle
 from typing import Any, NamedTuple, TypeAlias
 
@@ -34,13 +33,7 @@ class Loaded(NamedTuple):
 
 def dump(entries: list[Entry]) -> bytes:
     """Pickle a program; functions of ``__main__`` travel by value, once."""
-    stream = io.BytesIO()
-    pickler = cloudpickle.Pickler(stream, 5)
-    # cloudpickle looks every type up in a chain of dictionaries, in Python; a plain one is looked up in C. It is made
-    # anew each time, because anybody may register a type meanwhile.
-    pickler.dispatch_table = dict(pickler.dispatch_table)
-    pickler.dump(entries)
-    return stream.getvalue()
+    return bytes(cloudpickle.dumps(entries, 5))
 
 
 def load(data: memoryview) -> Loaded:

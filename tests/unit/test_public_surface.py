@@ -47,7 +47,6 @@ def test_a_session_offers_exactly_these_methods() -> None:
         "plan",
         "report",
         "stats",
-        "stream",
     }
 
 

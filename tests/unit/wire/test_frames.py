@@ -1,188 +1,125 @@
-"""Frames, series, indexes and scalars of pandas as data: exactly what they were, or not taken."""
+"""Frames, series and indexes as Arrow: returned exactly as they were, or not taken."""
 
 from __future__ import annotations
 
-import datetime
-import decimal
+import contextlib
 import struct
-import zoneinfo
 from typing import Any
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pandas.tseries.frequencies import to_offset
-from pandas.tseries.offsets import CustomBusinessDay
 
 from cloudoffload.errors import Corrupt, ResultTypeRefused
-from cloudoffload.wire import arrow
 from cloudoffload.wire.codecs import decode, encode_data, encode_result
-from cloudoffload.wire.tags import Tag
-from cloudoffload.wire.tree import APART_FROM
-from tests.unit.wire.sameness import as_data, assert_same
+from cloudoffload.wire.digest import BLAKE3
+from cloudoffload.wire.values import pack_value, unpack_value
 
 UNITS = ("s", "ms", "us", "ns")
-NUMBERS = ("bool", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16", ">i4", ">f8")
+NUMBERS = ("bool", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8")
 TIMES = tuple(f"{kind}8[{unit}]" for kind in "Mm" for unit in UNITS)
-ZONES = (datetime.UTC, datetime.timezone(datetime.timedelta(hours=2)), zoneinfo.ZoneInfo("Europe/Paris"))
-NULLABLE = ("Int8", "UInt16", "Int64", "Float32", "Float64", "boolean")
-STRINGS = tuple(pd.StringDtype(storage, missing) for storage in ("python", "pyarrow") for missing in (np.nan, pd.NA))
-PERIODS = ("M", "D", "Q-JAN", "W-TUE", "15min", "ns", "2h")
-ARROW = {
-    pa.int16(): st.integers(-100, 100),
-    pa.float32(): st.floats(width=32),
-    pa.bool_(): st.booleans(),
-    pa.string(): st.text(st.characters(exclude_categories=["Cs"])),
-    pa.large_binary(): st.binary(),
-    pa.binary(2): st.binary(min_size=2, max_size=2),
-    pa.decimal128(6, 2): st.integers(-9999, 9999).map(lambda n: decimal.Decimal(n).scaleb(-2)),
-    pa.date32(): st.dates(),
-    pa.time64("us"): st.times(),
-    pa.timestamp("us", "Europe/Paris"): st.datetimes(
-        datetime.datetime(1990, 1, 1), datetime.datetime(2030, 1, 1), timezones=st.just(datetime.UTC)
-    ),
-    pa.duration("ms"): st.integers(0, 10**6).map(lambda n: datetime.timedelta(milliseconds=n)),
-    pa.list_(pa.int64()): st.lists(st.none() | st.integers(0, 9), max_size=3),
-    pa.list_(pa.int8(), 2): st.lists(st.integers(0, 9), min_size=2, max_size=2),
-    pa.struct({"a": pa.int64(), "b": pa.list_(pa.string())}): st.fixed_dictionaries(
-        {"a": st.none() | st.integers(0, 9), "b": st.lists(st.text("xyz"), max_size=2)}
-    ),
-    pa.map_(pa.string(), pa.int32()): st.dictionaries(st.text("xyz"), st.integers(0, 9), max_size=2).map(
-        lambda pairs: list(pairs.items())
-    ),
-}
 
-labels = st.none() | st.integers() | st.text(max_size=5) | st.tuples(st.text(max_size=2), st.integers()) | st.dates()
+
+def as_data(value: Any) -> Any:
+    encoded = encode_data(value)
+    assert encoded is not None and encoded.codec == "arrow"
+    stored = bytearray(b"".join(pack_value(encoded, BLAKE3).pieces))
+    return unpack_value(memoryview(stored), pickles=False)[1]
+
+
+def assert_same_index(again: pd.Index[Any], index: pd.Index[Any]) -> None:
+    pd.testing.assert_index_equal(again, index, exact=True, check_exact=True)
+    assert type(again) is type(index) and again.name == index.name
+    assert getattr(again.dtype, "storage", None) == getattr(index.dtype, "storage", None)
+    assert getattr(again, "freq", None) == getattr(index, "freq", None)
+    if isinstance(index, pd.RangeIndex):
+        assert (again.start, again.stop, again.step) == (index.start, index.stop, index.step)  # type: ignore[attr-defined]
+
+
+def assert_same_column(again: pd.Series[Any], column: pd.Series[Any]) -> None:
+    assert again.dtype == column.dtype and repr(again.dtype) == repr(column.dtype)
+    assert getattr(again.dtype, "storage", None) == getattr(column.dtype, "storage", None)
+    if isinstance(column.dtype, np.dtype):
+        assert again.to_numpy().tobytes() == column.to_numpy().tobytes()  # NaN payloads and -0.0 too
+    else:
+        assert again.isna().tolist() == column.isna().tolist()
+        assert again.dropna().tolist() == column.dropna().tolist()
+
+
+def assert_same(again: Any, value: Any) -> None:
+    """Equal in all that pandas can tell apart, bit for bit."""
+    assert type(again) is type(value)
+    if isinstance(value, pd.Index):
+        assert_same_index(again, value)
+        return
+    assert_same_index(again.index, value.index)
+    assert again.attrs == value.attrs and again.flags == value.flags
+    if isinstance(value, pd.Series):
+        assert again.name == value.name
+        assert_same_column(again, value)
+        return
+    assert_same_index(again.columns, value.columns)
+    pd.testing.assert_frame_equal(again, value, check_exact=True, check_freq=True, check_flags=True)
+    for position in range(value.shape[1]):
+        assert_same_column(again.iloc[:, position], value.iloc[:, position])
+
+
+labels = st.none() | st.text(max_size=5)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
-objects = st.none() | st.integers() | st.text(max_size=3) | st.just(pd.NA) | st.just(pd.NaT) | st.lists(st.booleans())
-
-
-def lists_of(items: st.SearchStrategy[Any], rows: int) -> st.SearchStrategy[list[Any]]:
-    return st.lists(items, min_size=rows, max_size=rows)
 
 
 @st.composite
-def values_of(draw: st.DrawFn, rows: int, labelling: bool = False) -> Any:
-    """Values of one column, of any kind that pandas has; or only of those that it can sort and find as labels."""
-    kind = draw(st.sampled_from(_LABELS if labelling else _KINDS))
-    return kind(draw, rows)
-
-
-def _numbers(draw: st.DrawFn, rows: int) -> Any:
-    return draw(hnp.arrays(st.sampled_from((*NUMBERS, *TIMES)), rows))
-
-
-def _objects(draw: st.DrawFn, rows: int) -> Any:
-    return draw(hnp.arrays(object, rows, elements=objects))
-
-
-def _strings(draw: st.DrawFn, rows: int) -> Any:
-    return pd.array(draw(lists_of(st.none() | texts, rows)), dtype=draw(st.sampled_from(STRINGS)))
-
-
-def _nullable(draw: st.DrawFn, rows: int) -> Any:
-    items = draw(lists_of(st.none() | st.integers(0, 1), rows))
-    return pd.array(items, dtype=draw(st.sampled_from(NULLABLE)))
-
-
-def _zoned(draw: st.DrawFn, rows: int) -> Any:
-    moments = pd.DatetimeIndex(draw(hnp.arrays("M8[us]", rows, elements=hnp.from_dtype(np.dtype("M8[us]"), **_YEARS))))
-    return (
-        moments.tz_localize("UTC").tz_convert(draw(st.sampled_from(ZONES))).as_unit(draw(st.sampled_from(UNITS))).array
-    )
-
-
-def _periods(draw: st.DrawFn, rows: int) -> Any:
-    ordinals = draw(hnp.arrays("i8", rows, elements=st.integers(-500, 500) | st.just(pd.NaT.value)))
-    return pd.PeriodIndex.from_ordinals(ordinals, freq=draw(st.sampled_from(PERIODS))).array
-
-
-def _categories(draw: st.DrawFn, rows: int) -> Any:
-    names = index_of(draw(values_of(draw(st.integers(1, 3)), labelling=True)), None).dropna().unique()
-    codes = draw(hnp.arrays("i1", rows, elements=st.integers(-1, len(names) - 1)))
-    return pd.Categorical.from_codes(codes, names, ordered=draw(st.booleans()))
-
-
-def _intervals(draw: st.DrawFn, rows: int) -> Any:
-    left = draw(hnp.arrays(st.sampled_from(["i8", "f8"]), rows, elements=st.integers(0, 9)))
-    if draw(st.booleans()):
-        left = pd.DatetimeIndex(left.astype("i8")).tz_localize("UTC")
-        right = left + pd.Timedelta("1h")
-    else:
-        right = left + 1
-    return pd.arrays.IntervalArray.from_arrays(left, right, closed=draw(st.sampled_from(["left", "neither"])))
-
-
-def _arrow(draw: st.DrawFn, rows: int) -> Any:
-    kind = draw(st.sampled_from(list(ARROW)))
-    array = pa.array(draw(lists_of(st.none() | ARROW[kind], rows)), kind)
-    cut = draw(st.integers(0, rows))
-    return pd.arrays.ArrowExtensionArray(pa.chunked_array([array[:cut], array[cut:]], kind))
-
-
-_YEARS = {"min_value": np.datetime64("1700-01-01", "us"), "max_value": np.datetime64("2250-01-01", "us")}
-_LABELS = (_numbers, _strings, _nullable, _zoned, _periods, _intervals)
-_KINDS = (*_LABELS, _categories, _objects, _arrow)
-
-
-def index_of(values: Any, name: Any) -> pd.Index[Any]:
-    """An index of values, unless pandas has none of that kind."""
-    if getattr(values.dtype, "kind", "") == "f" and values.dtype == np.float16:
-        values = values.astype("f4")
-    return pd.Index(values, name=name, dtype=values.dtype if values.dtype == object else None)
+def columns_of(draw: st.DrawFn, rows: int) -> Any:
+    """Values of one column, as pandas accepts them."""
+    kind = draw(st.sampled_from([*NUMBERS, *TIMES, "str", "nothing"]))
+    if kind == "str":
+        return pd.array(draw(st.lists(st.none() | texts, min_size=rows, max_size=rows)), dtype="str")
+    if kind == "nothing":
+        return pd.array([None] * rows, dtype="str")
+    return draw(hnp.arrays(kind, rows))
 
 
 @st.composite
 def indexes_of(draw: st.DrawFn, rows: int) -> Any:
     name = draw(labels)
-    match draw(st.integers(0, 3)):
-        case 0:
-            start, step = draw(st.integers(-5, 5)), draw(st.sampled_from([-7, -1, 1, 3]))
-            return pd.RangeIndex(start, start + rows * step, step, name=name)
-        case 1:
-            levels = [index_of(draw(values_of(rows, labelling=True)), None), pd.RangeIndex(rows)]
-            return pd.MultiIndex.from_arrays(levels, names=[name, draw(labels)])
-        case 2:
-            return index_of(draw(values_of(rows, labelling=True)), name)
-        case _:
-            return index_of(draw(values_of(rows)), name)
+    if draw(st.booleans()):
+        start, step = draw(st.integers(-5, 5)), draw(st.sampled_from([-7, -1, 1, 3]))
+        return pd.RangeIndex(start, start + rows * step, step, name=name)
+    return pd.Index(draw(columns_of(rows)), name=name)
 
 
 @st.composite
 def frames(draw: st.DrawFn) -> pd.DataFrame:
-    rows, width = draw(st.integers(0, 5)), draw(st.integers(0, 4))
-    columns = [draw(values_of(rows)) for _ in range(width)]
+    rows = draw(st.integers(0, 5))
+    names = draw(st.lists(texts, unique=True, max_size=4))
+    columns = [draw(columns_of(rows)) for _ in names]
     frame = pd.DataFrame(dict(enumerate(columns)), index=draw(indexes_of(rows)))
-    if draw(st.booleans()):
-        frame = frame.copy()  # columns of one dtype become one block
-    frame.columns = draw(indexes_of(width))
+    frame.columns = pd.Index(names, dtype="str")
     return frame
 
 
 @given(frames())
 def test_frames_come_back_exactly(frame: pd.DataFrame) -> None:
-    """Values, dtypes with their units, both indexes of any kind, their names; without rows or without columns too."""
+    """Values, dtypes with their units, index, column labels and names; without rows or without columns too."""
     assert_same(as_data(frame), frame)
 
 
-@given(st.integers(0, 5).flatmap(lambda rows: st.tuples(values_of(rows), indexes_of(rows))), labels)
-def test_series_indexes_and_arrays_come_back_exactly(both: Any, name: Any) -> None:
-    """The same for a series of any dtype, for an index by itself, and for the values by themselves."""
-    values, index = both
-    series = pd.Series(values, index=index, name=name, dtype=values.dtype)
-    assert_same(as_data(series), series)
-    assert_same(as_data(index), index)
-    assert_same(as_data(values), np.array(values) if isinstance(values, np.ndarray) else values)
+@given(frames(), labels)
+def test_series_and_indexes_come_back_exactly(frame: pd.DataFrame, name: str | None) -> None:
+    """The same for a series of any dtype, and for an index by itself."""
+    assert_same(as_data(frame.index), frame.index)
+    for position in range(frame.shape[1]):
+        series = frame.iloc[:, position].rename(name)
+        assert_same(as_data(series), series)
 
 
 @given(frames())
 def test_views_come_back_as_the_rows_that_they_show(frame: pd.DataFrame) -> None:
     """Every second row, in reverse, is no contiguous memory; only what it shows is carried."""
-    for view in (frame.iloc[::-2], frame.iloc[1:3], frame.iloc[:, ::-1], frame.iloc[:, 1:], frame.T):
+    for view in (frame.iloc[::-2], frame.iloc[1:3], frame.iloc[:, ::-1]):
         assert_same(as_data(view), view)
 
 
@@ -190,115 +127,28 @@ def test_views_come_back_as_the_rows_that_they_show(frame: pd.DataFrame) -> None
 def test_results_can_be_written_to(frame: pd.DataFrame) -> None:
     """Users assign into what they computed: single values, whole columns and new ones."""
     again = as_data(frame)
+    again["new column"] = 1
+    if len(again):
+        again.iloc[0] = again.iloc[-1]
     for position in range(frame.shape[1]):
-        again.isetitem(position, 0)
         array = as_data(frame.iloc[:, position]).array
         if len(array):
             array[0] = array[-1]
 
 
-def test_values_of_a_block_can_be_written_to() -> None:
-    """In place, where several columns lie in the memory that came; also if it was read-only before it travelled."""
-    values = np.arange(6.0).reshape(3, 2)
+def test_a_read_only_column_comes_back_writable() -> None:
+    """The flag belongs to memory that does not travel."""
+    values = np.arange(3.0)
     values.flags.writeable = False
-    again = as_data(pd.DataFrame(values, columns=["a", "b"], copy=False))
+    again = as_data(pd.DataFrame({"a": pd.Series(values, copy=False)}))
     again.loc[0, "a"] = 9.0
-    assert again["a"].tolist() == [9.0, 2.0, 4.0]
+    assert again["a"].tolist() == [9.0, 1.0, 2.0]
 
 
-@pytest.mark.parametrize(
-    "frame",
-    [
-        pytest.param(pd.DataFrame(np.zeros((APART_FROM, 2))), id="columns of one array"),
-        pytest.param(pd.DataFrame({"a": np.zeros(APART_FROM), "b": np.zeros(APART_FROM)}), id="arrays of their own"),
-        pytest.param(pd.DataFrame({"a": np.zeros(APART_FROM, "M8[ns]")}), id="moments"),
-    ],
-)
-def test_a_frame_lies_in_the_memory_that_came(frame: pd.DataFrame) -> None:
-    """Numbers and moments are written without a copy, and read without one."""
-    encoded = encode_data(frame)
-    assert encoded is not None and encoded.buffers
-    for buffer in encoded.buffers:
-        assert any(np.shares_memory(np.asarray(buffer), frame.iloc[:, n].to_numpy()) for n in range(frame.shape[1]))
-    came = [memoryview(bytearray(buffer)) for buffer in encoded.buffers]
-    again = decode(encoded.codec, encoded.head, came)
-    for n in range(frame.shape[1]):
-        assert any(np.shares_memory(np.asarray(buffer), again.iloc[:, n].to_numpy()) for buffer in came)
-
-
-scalars = st.one_of(
-    st.sampled_from([pd.NaT, pd.NA]),
-    st.builds(
-        lambda number, unit, zone: (
-            pd.Timestamp(np.datetime64(number, "s").astype(f"M8[{unit}]")).tz_localize("UTC").tz_convert(zone)
-        ),
-        st.integers(-(10**9), 2 * 10**9),
-        st.sampled_from(UNITS),
-        st.none() | st.sampled_from(ZONES),
-    ),
-    st.builds(
-        lambda number, unit: pd.Timedelta(np.timedelta64(number, unit)),
-        st.integers(-(10**9), 10**9),
-        st.sampled_from(UNITS),
-    ),
-    st.builds(lambda number, freq: pd.Period(ordinal=number, freq=freq), st.integers(0, 999), st.sampled_from(PERIODS)),
-    st.builds(pd.Interval, st.integers(0, 5), st.floats(5, 9), st.sampled_from(["left", "right", "both", "neither"])),
-)
-
-
-@given(scalars)
-def test_scalars_come_back_exactly(scalar: Any) -> None:
-    """Units and time zones of moments, frequencies, missing values; alone, in a list, as a key."""
-    again = as_data([scalar, {scalar: 1}])[0]
-    assert_same(again, scalar)
-    assert getattr(again, "unit", None) == getattr(scalar, "unit", None)
-
-
-def test_a_repeated_hour_stays_the_one_that_it_was() -> None:
-    """When clocks go back, two moments have the same time of day."""
-    first = pd.Timestamp("2026-10-25 00:30", tz="UTC").tz_convert("Europe/Paris")
-    for moment in (first, first + pd.Timedelta("1h")):
-        again = as_data(moment)
-        assert again == moment and again.fold == moment.fold and str(again) == str(moment)
-
-
-@pytest.mark.parametrize("freq", ["D", "2h", "MS", "QE-JAN", "W-TUE", "B", "-1D", "15min"])
-def test_the_frequency_of_an_index_is_kept(freq: str) -> None:
-    """Of moments, in a time zone too, and of durations."""
-    for index in (pd.date_range("2026-01-01", periods=4, freq=freq, tz="Europe/Paris"), _durations(freq)):
-        assert_same(as_data(index), index)
-        assert as_data(pd.Series(1, index)).index.freq == index.freq
-
-
-def _durations(freq: str) -> pd.Index[Any]:
-    steady = isinstance(to_offset(freq), pd.offsets.Tick)
-    return pd.timedelta_range("1h", periods=4, freq=freq if steady else "h")
-
-
-@pytest.mark.parametrize("index", [pd.MultiIndex.from_product([range(3), ["a", None]]), pd.Index(["a", "a"])])
-def test_labels_that_look_like_others_stay_themselves(index: Any) -> None:
-    """A column "0" is not the first column, and two of one name are two."""
-    frame = pd.DataFrame(np.arange(2 * len(index)).reshape(2, -1))
-    frame.columns = index
+def test_column_labels_that_look_like_positions_stay_texts() -> None:
+    """A column named "0" is not the first column."""
+    frame = pd.DataFrame({"1": [1], "0": [2]})
     assert_same(as_data(frame), frame)
-    for odd in (pd.Index(["1", "0"]), pd.Index([1, 0]), pd.Index(["1", 1], dtype=object), pd.Index([None, "a"])):
-        frame = pd.DataFrame(np.arange(4).reshape(2, 2))
-        frame.columns = odd
-        assert_same(as_data(frame), frame)
-
-
-def test_levels_that_nobody_uses_any_more_are_kept() -> None:
-    """An index of levels that was filtered holds all that it could say."""
-    index = pd.MultiIndex.from_product([["x", "y"], range(5)])[3:4]
-    assert_same(as_data(index), index)
-
-
-def test_an_ordered_category_keeps_its_order() -> None:
-    """Which is not that of its names, and decides what is larger."""
-    sizes = pd.Series(pd.Categorical(["small", "large"], ["small", "medium", "large"], ordered=True))
-    again = as_data(sizes)
-    assert_same(again, sizes)
-    assert again.max() == "large"
 
 
 class Subframe(pd.DataFrame):
@@ -307,104 +157,86 @@ class Subframe(pd.DataFrame):
         return Subframe
 
 
+def with_flags() -> pd.DataFrame:
+    return pd.DataFrame({"a": [1]}).set_flags(allows_duplicate_labels=False)
+
+
 def with_attrs() -> pd.Series[Any]:
     series = pd.Series([1.0])
     series.attrs["unit"] = "m"
     return series
 
 
-class Text(str):
-    pass
-
-
-def with_subclass() -> pd.Series[Any]:
-    return pd.Series(pd.arrays.StringArray(np.array([Text("a")], object)))
-
-
-WORKDAYS = CustomBusinessDay(holidays=["2026-01-02"])
-
-
-def arrow_of(array: Any) -> pd.Series[Any]:
-    return pd.Series(pd.arrays.ArrowExtensionArray(array))
+def with_columns(columns: pd.Index[Any]) -> pd.DataFrame:
+    frame = pd.DataFrame(np.ones((1, len(columns))))
+    frame.columns = columns
+    return frame
 
 
 @pytest.mark.parametrize(
-    ("value", "why"),
+    "value",
     [
-        pytest.param(pd.Series(pd.arrays.SparseArray([0, 0, 1])), "SparseArray", id="sparse"),
-        pytest.param(Subframe({"a": [1]}), "Subframe", id="subclass"),
-        pytest.param(pd.DataFrame({"a": [1]}).set_flags(allows_duplicate_labels=False), "duplicate labels", id="flags"),
-        pytest.param(with_attrs(), "attrs", id="attrs"),
-        pytest.param(pd.Timestamp("2026").replace(fold=1), "repeated", id="fold without a time zone"),
-        pytest.param(pd.Timestamp("2026", tz="dateutil/Europe/Paris"), "tzfile", id="time zone of dateutil"),
-        pytest.param(pd.Series(pd.date_range("2026", periods=1, tz="dateutil/Europe/Paris")), "tzfile", id="zoned"),
-        pytest.param(
-            pd.date_range("2026", periods=2, freq=CustomBusinessDay(holidays=["2026-01-02"])),
-            "frequency",
-            id="holidays",
-        ),
-        pytest.param(pd.offsets.MonthEnd(), "MonthEnd", id="offset"),
-        pytest.param(with_subclass(), "subclass of str", id="texts of a subclass"),
-        pytest.param(arrow_of(pa.array(["a", "a"]).dictionary_encode()), "dictionary", id="Arrow dictionary"),
-        pytest.param(arrow_of(pa.nulls(2)), "null", id="Arrow nulls"),
-        pytest.param(arrow_of(pa.array([{}, {}], pa.struct([]))), "struct", id="Arrow structs of nothing"),
-        pytest.param(arrow_of(pa.array([[], []], pa.list_(pa.int8(), 0))), "list", id="Arrow lists of nothing"),
-        pytest.param(arrow_of(pa.array([[None]], pa.list_(pa.null()))), "null", id="Arrow lists of nulls"),
-        pytest.param(arrow_of(pa.array([b""], pa.binary(0))), "binary", id="Arrow bytes of no width"),
+        pytest.param(pd.Series(["a", 1, None], dtype=object), id="objects"),
+        pytest.param(pd.DataFrame({"a": [1], "b": pd.Series([(1, 2)], dtype=object)}), id="one column of objects"),
+        pytest.param(pd.Series(["x", "y"], dtype="category"), id="categories"),
+        pytest.param(pd.Series(pd.date_range("2026", periods=2, tz="Europe/Paris")), id="time zone"),
+        pytest.param(pd.Series([1], pd.date_range("2026", periods=1, freq="D")), id="index with a frequency"),
+        pytest.param(pd.date_range("2026", periods=3, freq="h"), id="frequency"),
+        pytest.param(pd.period_range("2026", periods=2, freq="M"), id="periods"),
+        pytest.param(pd.Series([1, None], dtype="Int64"), id="nullable integers"),
+        pytest.param(pd.Series([True, None], dtype="boolean"), id="nullable booleans"),
+        pytest.param(pd.Series([1.5, None], dtype="double[pyarrow]"), id="Arrow's own dtype"),
+        pytest.param(pd.Series(["a", None], dtype="string"), id="string with NA"),
+        pytest.param(pd.Series(["a", None], dtype=pd.StringDtype("python", na_value=np.nan)), id="str in Python"),
+        pytest.param(pd.Series(pd.arrays.SparseArray([0, 0, 1])), id="sparse"),
+        pytest.param(pd.Series([1 + 2j]), id="complex"),
+        pytest.param(pd.Series([1.5], dtype="f2"), id="half floats"),
+        pytest.param(pd.Series(np.array([1, 2], ">i8")), id="big-endian"),
+        pytest.param(pd.Series([1], name=3), id="name that is no text"),
+        pytest.param(pd.Series([1], pd.Index([1], name=("a", 1))), id="index name that is no text"),
+        pytest.param(pd.Series([1], name="\ud800"), id="name with half a surrogate pair"),
+        pytest.param(pd.Series([1], pd.MultiIndex.from_tuples([(1, 2)])), id="levels"),
+        pytest.param(pd.Series([1], pd.CategoricalIndex(["a"])), id="categories in the index"),
+        pytest.param(with_columns(pd.Index(["a", "a"])), id="duplicate columns"),
+        pytest.param(with_columns(pd.RangeIndex(2)), id="numbered columns"),
+        pytest.param(with_columns(pd.Index(["a", 1], dtype=object)), id="mixed columns"),
+        pytest.param(with_columns(pd.Index(["a"], dtype=object)), id="object columns"),
+        pytest.param(with_columns(pd.Index(["a"], dtype=pd.StringDtype("python", na_value=np.nan))), id="py columns"),
+        pytest.param(with_columns(pd.Index(["a", None], dtype="str")), id="column without a label"),
+        pytest.param(with_columns(pd.Index(["a"], name="letters")), id="name of the columns"),
+        pytest.param(Subframe({"a": [1]}), id="subclass"),
+        pytest.param(with_flags(), id="flags"),
+        pytest.param(with_attrs(), id="attrs"),
+        pytest.param(pd.Timestamp("2026"), id="timestamp"),
+        pytest.param(pd.NaT, id="NaT"),
     ],
 )
-def test_what_would_not_come_back_is_pickled_or_refused(value: Any, why: str) -> None:
-    """The codec takes nothing that it would return as something else; the message says what it is."""
+def test_what_arrow_would_change_is_pickled_or_refused_by_name(value: Any) -> None:
+    """The codec takes nothing that it would return as something else."""
     assert encode_result(value, "verified").codec == "pickle"
-    with pytest.raises(ResultTypeRefused, match=why):
+    with pytest.raises(ResultTypeRefused, match=type(value).__name__):
         encode_result(value, "data")
-
-
-def corrupted(series: pd.Series[Any], old: bytes, new: bytes) -> None:
-    encoded = encode_data(series)
-    assert encoded is not None and encoded.head.count(old) == 1
-    with pytest.raises(Corrupt):
-        decode(encoded.codec, encoded.head.replace(old, new), [])
 
 
 def test_offsets_that_point_outside_are_corrupt() -> None:
     """Texts lie where offsets say; made-up ones must not show the client's other memory."""
-    corrupted(pd.Series(["a", "bc"]), struct.pack("<qqq", 0, 1, 3), struct.pack("<qqq", 0, 1, 1 << 40))
+    encoded = encode_data(pd.Series(["a", "bc"]))
+    assert encoded is not None
+    stream = bytes(encoded.buffers[0])
+    offsets = struct.pack("<qqq", 0, 1, 3)
+    assert stream.count(offsets) == 1
+    stream = stream.replace(offsets, struct.pack("<qqq", 0, 1, 1 << 40))
+    with pytest.raises(Corrupt):
+        decode("arrow", encoded.head, [memoryview(bytearray(stream))])
 
 
-def test_texts_that_are_no_unicode_are_corrupt() -> None:
-    """Arrow trusts its bytes to be UTF-8."""
-    corrupted(pd.Series(["abcdefgh"]), b"abcdefgh", b"abcdefg\xff")
-
-
-def test_compressed_batches_are_corrupt() -> None:
-    """No bytes are written compressed; a gigabyte of zeros would arrive as a few thousand of them."""
-    array = pa.array(np.zeros(100_000))
-    schema, (plain,) = arrow.pieces_of(pa.chunked_array([array]))
-    options = pa.ipc.IpcWriteOptions(compression="zstd")
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, pa.schema([pa.field("", array.type)]), options=options) as writer:
-        writer.write_batch(pa.RecordBatch.from_arrays([array], [""]))
-    reader = pa.ipc.MessageReader.open_stream(sink.getvalue())
-    squeezed = [reader.read_next_message() for _ in range(2)][1].serialize()
-    assert squeezed.size < len(plain) / 100
-    assert arrow.array_of(schema, [plain]).equals(pa.chunked_array([array]))
-    with pytest.raises(ValueError, match="compressed"):
-        arrow.array_of(schema, [memoryview(squeezed)])
-
-
-@pytest.mark.parametrize("fields", [[], [pa.field("", pa.null())], [pa.field("", pa.int64())] * 2])
-def test_a_schema_of_anything_but_one_plain_array_is_corrupt(fields: Any) -> None:
-    """Of nulls, eight bytes could claim any number."""
-    _, (batch,) = arrow.pieces_of(pa.chunked_array([pa.array([1])]))
-    schema = pa.schema(fields).serialize().to_pybytes()
-    with pytest.raises(ValueError, match="schema"):
-        arrow.array_of(schema, [batch])
-
-
-def test_each_tag_is_made_by_some_value() -> None:
-    """No decoder reads what no value is written as: what is not needed can't be abused."""
-    from cloudoffload.wire import arrays, frames, plain
-
-    known = {tag for module in (plain, arrays, frames) for tag in module.DECODERS}
-    assert known | {Tag.TUPLE} == set(Tag)
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
+@given(frames(), st.data())
+def test_damaged_streams_are_corrupt_or_a_frame(frame: pd.DataFrame, data: st.DataObject) -> None:
+    """Digests catch damage; should one be forged, Arrow's reader raises Corrupt and nothing else."""
+    encoded = encode_data(frame)
+    assert encoded is not None
+    stream = bytearray(encoded.buffers[0])
+    stream[data.draw(st.integers(0, len(stream) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    with contextlib.suppress(Corrupt):
+        decode("arrow", encoded.head, [memoryview(stream)])
