@@ -51,7 +51,7 @@ def fuse_chains(
         node, needed = tasks[key], dependencies[key]
         if len(needed) == 1:
             (before,) = needed
-            if readers[before] == 1 and before not in protected:
+            if readers[before] == 1 and before not in protected and _fits(groups[before], node, resolve):
                 group = groups.pop(before)
                 _append(group, key, node, resolve)
                 groups[key] = group
@@ -61,11 +61,21 @@ def fuse_chains(
     return list(groups.values())
 
 
+def _fits(group: Group, node: GraphNode, resolve: Callable[[Key], Key]) -> bool:
+    """Whether what a node reads besides the group's value is not the name of something else inside of the group.
+
+    A fused task's own names may be those of data outside of it.
+    """
+    others = [name for name in node.dependencies if name != group.key and resolve(name) != group.key]
+    return not others or {name for name, _ in group.nodes}.isdisjoint(others)
+
+
 def _append(group: Group, key: Key, node: GraphNode, resolve: Callable[[Key], Key]) -> None:
     from dask._task_spec import Alias
 
     for name in node.dependencies:
-        if name not in group.taken and resolve(name) == group.key and name != group.key:
+        # Also where a fused task called something else so: what comes from here on means the group's value.
+        if name != group.key and resolve(name) == group.key:
             group.nodes.append((name, Alias(name, group.key)))
         group.taken.add(name)
     group.nodes += flatten(key, node, group.taken)

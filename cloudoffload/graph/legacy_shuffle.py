@@ -98,7 +98,7 @@ def _role(function: Any) -> str:
     while isinstance(function, functools.partial):
         function = function.func
     named = function if hasattr(function, "__qualname__") else type(function)
-    module = named.__module__ or ""
+    module = getattr(named, "__module__", None) or ""
     if module.partition(".")[0] == "partd":
         return _FILE
     return _P2P if module.startswith("distributed.shuffle") else _ROLES.get((module, named.__qualname__), "")

@@ -270,3 +270,9 @@ def test_aliases_inside_of_a_fused_task() -> None:
         "out": Task("out", _execute_subgraph, inner, "out", ("gate", file), TaskRef("gate"), TaskRef(file)),
     }
     assert run(rewrite(graph), "out") == [(1, [1]), (2, [2])]
+
+
+def test_methods_of_built_in_types_are_no_part_of_a_shuffle() -> None:
+    """``str.upper`` and its like don't say which module they come from; graphs that call them are left as they are."""
+    graph: Graph = {"a": Task("a", str.upper, "x"), "b": Task("b", len, Task("b", dict.items, {}))}
+    assert rewrite(graph) is graph
