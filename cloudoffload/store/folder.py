@@ -34,7 +34,6 @@ class FolderStore(ObjectStore):
     """
 
     algorithm = XXH3
-    reads_at_once = 1  # a read waits for nothing
 
     def __init__(self, access: StoreAccess) -> None:
         self.access = access
