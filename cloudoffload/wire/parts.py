@@ -75,7 +75,8 @@ def cut_frame(
 def _partition_numbers(column: Any, npartitions: int) -> Any:
     if column.isna().any():
         raise ValueError(f"column {PARTITIONS!r} has missing values, so some rows belong to no output partition")
-    return column.to_numpy() % npartitions
+    # Dask makes that column as small as its numbers allow: too small for the number of partitions.
+    return column.to_numpy().astype("i8", copy=False) % npartitions
 
 
 def join_frames(frames: Sequence[Any], meta: Any, ignore_index: bool = False) -> Any:
