@@ -10,9 +10,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import table
+from benchmarks import plot, table
 from benchmarks.engines import ENGINES
-from benchmarks.harness import Run, run_rounds, trial
+from benchmarks.harness import run_rounds, trial
+from benchmarks.run import Run
 from benchmarks.summary import summarize, verdicts
 from benchmarks.workloads import WORKLOADS
 
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     chosen = arguments(argv)
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
-    records, kept = [], True
+    records, drawn, kept = [], {}, True
     for name in chosen.workload:
         workload = WORKLOADS[name]
         engines = [engine for engine in workload.engines if not chosen.engine or engine in chosen.engine]
@@ -63,19 +64,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         task = trial(name, chosen.size, chosen.repetitions)
         runs = run_rounds(task, engines, chosen.rounds, lambda run: _progress(console, run))
         lines = summarize(runs, workload, task.size)
-        found = verdicts(runs, lines, workload)
+        found = verdicts(runs, lines, workload, task.size)
         table.show(console, task, chosen.rounds, lines, found)
+        drawn[name] = lines
         records.append(table.record(task, runs, lines, found))
         kept = kept and all(verdict.kept or not verdict.firm for verdict in found)
     path = chosen.json or RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
     table.write(path, records)
     console.print(f"\nfigures: {path}", markup=False)
+    plot.draw(picture := path.with_suffix(".svg"), drawn)
+    console.print(f"picture: {picture}", markup=False)
     return 0 if kept else 1
 
 
 def _progress(console: Console, run: Run) -> None:
-    walls = run.error.splitlines()[-1] if run.error else ", ".join(f"{wall:.3f}" for wall in run.walls) + " s"
-    console.print(f"round {run.round}, {run.engine}: {walls}", markup=False)
+    said = run.error.splitlines()[-1] if run.error else f"{run.wall:.3f} s"
+    console.print(f"round {run.round}, {run.engine}: {said}", markup=False)
 
 
 if __name__ == "__main__":

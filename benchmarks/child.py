@@ -21,27 +21,30 @@ def measure(workload: str, engine: str, size: int, repetitions: int, data: Path)
     -------
     dict
         ``walls`` (seconds of each repetition), ``answers`` (of each repetition), ``cpu`` (CPU seconds of this process
-        and all below it, for each repetition), ``client`` (bytes in and out through the client, for each repetition, or
-        None).
+        and all below it, for each repetition), ``client_cpu`` (of this process alone), ``client`` (bytes in and out
+        through the client, for each repetition, or None).
     """
-    build, run = WORKLOADS[workload].build, WORKLOADS[workload].run
-    with ENGINES[engine]() as opened:
-        place = opened.place(data)
-        run(build(place, size))
+    chosen = WORKLOADS[workload]
+    with ENGINES[engine](chosen.worker_memory) as opened:
+        prepare, place = chosen.solutions[opened.speaks], opened.place(data)
+        prepare(opened.tool, place, size)()
         traffic = opened.traffic()
-        walls, answers, used = [], [], 0.0
+        walls, answers, tree, client = [], [], 0.0, 0.0
         for _ in range(repetitions):
-            collections = build(place, size)
-            cpu = cpu_seconds(os.getpid())
-            started = time.perf_counter()
-            answers.append(run(collections))
+            compute = prepare(opened.tool, place, size)
+            before = cpu_seconds(os.getpid())
+            mine, started = time.process_time(), time.perf_counter()
+            result = compute()
             walls.append(time.perf_counter() - started)
-            used += cpu_seconds(os.getpid()) - cpu
-        through = [now - before for now, before in zip(opened.traffic(), traffic, strict=True)]
+            client += time.process_time() - mine
+            tree += cpu_seconds(os.getpid()) - before
+            answers.append(chosen.answer(result))
+        through = [now - then for now, then in zip(opened.traffic(), traffic, strict=True)]
     return {
         "walls": walls,
         "answers": answers,
-        "cpu": used / repetitions,
+        "cpu": tree / repetitions,
+        "client_cpu": client / repetitions,
         "client": [nbytes / repetitions for nbytes in through] or None,
     }
 

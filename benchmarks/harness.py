@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.measure import Peak, kill_tree
+from benchmarks.run import Run
 from benchmarks.workloads import WORKLOADS
 
 TIMEOUT = 900.0
@@ -33,22 +34,6 @@ class Trial:
     size: int
     repetitions: int  # timed runs in each process, after one that warms it up
     data: Path = Path()  # folder of the workload's files, when it has any
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What one engine did in one round."""
-
-    engine: str
-    round: int  # from 1
-    walls: tuple[float, ...] = ()  # seconds of each repetition
-    answers: tuple[tuple[float, ...], ...] = ()  # of each repetition
-    cpu: float = 0.0  # CPU seconds of the whole tree, for each repetition
-    client: tuple[float, float] | None = None  # bytes in and out through the client, for each repetition
-    memory: int = 0  # most memory of the whole tree at one moment, bytes
-    files: int = 0  # most bytes of files that it kept at one moment
-    files_in_memory: bool = False  # they lie in a memory file system, and are part of `memory`
-    error: str = ""  # why there are no numbers
 
 
 def trial(workload: str, size: int | None = None, repetitions: int | None = None) -> Trial:
@@ -127,6 +112,7 @@ def run_once(task: Trial, engine: str, number: int = 1, timeout: float = TIMEOUT
         walls=tuple(found["walls"]),
         answers=tuple(map(tuple, found["answers"])),
         cpu=found["cpu"],
+        client_cpu=found["client_cpu"],
         client=client and (client[0], client[1]),
         memory=peak.memory,
         files=peak.files,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -51,10 +52,10 @@ def memory_bytes(pid: int, files: int = 0) -> int:
 def folder_bytes(folder: Path) -> int:
     """Bytes that the files below a folder take up, however they change meanwhile."""
     total = 0
-    for file in folder.rglob("*"):
-        with suppress(OSError):
-            status = file.lstat()
-            total += status.st_blocks * 512
+    for place, _, names in os.walk(folder):  # passes over what is gone when it gets there; globbing raises
+        for name in names:
+            with suppress(OSError):
+                total += Path(place, name).lstat().st_blocks * 512
     return total
 
 

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benchmarks.harness import Run, Trial
+from benchmarks.harness import Trial
+from benchmarks.run import Run
 from benchmarks.summary import Line, Ratio, Verdict
 from benchmarks.workloads import WORKLOADS, Workload
 
@@ -34,16 +35,16 @@ def _table(task: Trial, workload: Workload, rounds: int, lines: Sequence[Line]) 
     title = f"{task.workload}: {workload.title}; {task.size:,} {workload.unit}, {repeated}"
     table = Table(title=escape(title), title_justify="left", box=None, padding=(0, 2))
     table.add_column("engine")
-    for name in ("wall s", "CPU s", "peak MB", "files MB", "client in kB", "client out kB"):
+    for name in ("wall s", "CPU s", "client us/unit", "peak MB", "files MB", "client in kB", "client out kB"):
         table.add_column(name, justify="right")
-    table.add_column(f"x {workload.baseline}, wall", justify="right")
-    table.add_column("CPU", justify="right")
+    for name in ("wall / peer", "CPU", "peak"):
+        table.add_column(name, justify="right")
     for line in lines:
         files = f"{line.files / 1e6:,.0f}" + (" (in peak)" if line.files_in_memory else "")
         client = [_kilobytes(line.client_in), _kilobytes(line.client_out)]
-        ratios = [_times(line.faster), _times(line.lighter)]
-        numbers = [f"{line.wall:.3f}", f"{line.cpu:.2f}", f"{line.memory / 1e6:,.0f}", files, *client, *ratios]
-        table.add_row(line.engine, *numbers)
+        ratios = [_range(line.wall_ratio), _median(line.cpu_ratio), _median(line.memory_ratio)]
+        numbers = [f"{line.wall:.3f}", f"{line.cpu:.3f}", f"{line.client_us:,.0f}", f"{line.memory / 1e6:,.0f}", files]
+        table.add_row(line.engine, *numbers, *client, *ratios)
     return table
 
 
@@ -51,8 +52,14 @@ def _kilobytes(nbytes: float | None) -> str:
     return "" if nbytes is None else f"{nbytes / 1e3:,.1f}"
 
 
-def _times(ratio: Ratio | None) -> str:
-    return "" if ratio is None else f"{ratio.median:.2f} ({ratio.lowest:.2f}-{ratio.highest:.2f})"
+def _median(ratio: Ratio | None) -> str:
+    return "" if ratio is None else f"{ratio.median:.3g}"
+
+
+def _range(ratio: Ratio | None) -> str:
+    if ratio is None or ratio.lowest == ratio.highest:
+        return _median(ratio)
+    return f"{ratio.median:.3g} ({ratio.lowest:.3g}-{ratio.highest:.3g})"
 
 
 def record(task: Trial, runs: Sequence[Run], lines: Sequence[Line], found: Sequence[Verdict]) -> dict[str, Any]:

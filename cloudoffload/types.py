@@ -132,6 +132,7 @@ class Plan:
     data: tuple[Any, ...]  # values that the graph held inline, to be stored before the first unit runs
     results: tuple[Edge, ...]  # where each requested value comes from, in the order of the flattened keys
     known: Mapping[int, Ref] = field(default_factory=dict)  # data that lies in a store already, by datum number
+    notes: tuple[str, ...] = ()  # choices that the plan made, a sentence each, for whoever reads it
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ def most_reads(unit: Unit, units: Sequence[Unit]) -> int:
     """Most reads of one run of a unit.
 
     One for each whole input; for a part of one the footer and the part; for a part of a barrier, besides, a part of
-    every write that the barrier has waited for.
+    every write that the barrier has waited for, and what the rows in them mean. A barrier itself reads that from each
+    write, besides its footer.
 
     Parameters
     ----------
@@ -24,5 +25,5 @@ def most_reads(unit: Unit, units: Sequence[Unit]) -> int:
     for edge in unit.inputs:
         reads += 1 if edge.part is None else 2
         if edge.source < len(units) and units[edge.source].emit is Emit.INDEX:
-            reads += len(units[edge.source].inputs)
-    return reads
+            reads += 1 + len(units[edge.source].inputs)
+    return 2 * reads if unit.emit is Emit.INDEX else reads

@@ -19,6 +19,7 @@ from cloudoffload.engine.estimating import Estimated, estimate_plan
 from cloudoffload.engine.failures import to_exception
 from cloudoffload.engine.handles import handles
 from cloudoffload.engine.services import Services
+from cloudoffload.engine.shuffling import shuffle_costs
 from cloudoffload.engine.spending import telling_spend
 from cloudoffload.engine.storing import fetch, in_parallel, metered, part_of
 from cloudoffload.errors import PlanError, ProviderError, SessionClosed, StoreError
@@ -83,7 +84,14 @@ class Runner:
                 stacklevel=5,
             )
         requirements = with_stated(with_stated(Requirements(), dask.get_annotations()), stated)
-        plan = make_plan(tasks, wanted, requirements=requirements, stated=of_tasks(dsk), rules=self._rules)
+        plan = make_plan(
+            tasks,
+            wanted,
+            requirements=requirements,
+            stated=of_tasks(dsk),
+            rules=self._rules,
+            shuffle_costs=shuffle_costs(self.services, dsk),
+        )
         plan = self._with_foreign_values(plan)
         for unit in {(unit.prefix, unit.requirements, unit.here_because): unit for unit in plan.units}.values():
             self.services.decide(unit)  # whatever can't run anywhere is said before anything runs

@@ -60,17 +60,17 @@ def _is_dataframe(expr: Expr) -> bool:
     return type(expr).__module__.startswith("dask.dataframe")
 
 
-def _fused(expr: Expr, keys: Any) -> tuple[Expr, Any]:
+def _fused(expr: Expr, keys: Any) -> tuple[Expr, list[Key]]:
     from dask.dataframe.dask_expr._expr import optimize_blockwise_fusion
 
-    wanted = set(flatten(keys)) if isinstance(keys, list) else {keys}
-    whole = set(flatten(expr.__dask_keys__())) == wanted
+    wanted = list(flatten(keys)) if isinstance(keys, list) else [keys]
+    before = list(flatten(expr.__dask_keys__()))
     expr = through_store(expr)
-    if not whole:
-        # Somebody asks for a few keys by name: fusion could swallow them.
-        return expr, keys
-    expr = optimize_blockwise_fusion(expr)
-    return expr, expr.__dask_keys__()
+    if set(before).issuperset(wanted):
+        expr = optimize_blockwise_fusion(expr)
+    # Else somebody asks for what lies inside of the expression: fusion could swallow it.
+    names = dict(zip(before, flatten(expr.__dask_keys__()), strict=True))
+    return expr, [names.get(key, key) for key in wanted]
 
 
 def through_store(expr: Expr) -> Expr:

@@ -55,7 +55,7 @@ def is_small(value: Any) -> bool:
     if kind in (list, tuple, set, frozenset, dict) and not value:
         return True
     try:
-        if hasattr(value, "dtypes") and not len(value):
+        if hasattr(kind, "dtypes") and not len(value):
             return True  # the ``meta`` of a frame: nearly every task of a dataframe carries one
         nbytes = getattr(value, "nbytes", None)
         if type(nbytes) is int and nbytes > SMALL:

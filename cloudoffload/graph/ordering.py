@@ -8,16 +8,21 @@ from dask._task_spec import Task, TaskRef
 from dask.order import order
 
 
-def places(needs: Sequence[Collection[int]]) -> Sequence[int]:
+def places(needs: Sequence[Collection[int]], gates: Collection[int] = frozenset()) -> Sequence[int]:
     """Each unit's place, from 0.
 
     Parameters
     ----------
     needs : sequence of collections of int
         For each unit the numbers of the units whose values it reads. They must be acyclic.
+    gates : collection of int
+        Units with many inputs and many readers: the barriers of shuffles. What lies before one is all run before
+        anything that lies behind it.
     """
     if not any(needs):
         return range(len(needs))
+    if gates:
+        return _between_gates(needs, frozenset(gates))
     reader = _only_readers(needs)
     if reader is not None:
         return _in_forest(needs, reader)
@@ -76,3 +81,36 @@ def _weights(needs: Sequence[Collection[int]], reader: Sequence[int]) -> list[in
             if not left[above]:
                 done.append(above)
     return weight
+
+
+def _between_gates(needs: Sequence[Collection[int]], gates: frozenset[int]) -> list[int]:
+    """Places where every input of a gate must wait for all: the order only matters among units between two gates.
+
+    It also keeps Dask's answer, which takes time in proportion to inputs times readers of a gate, out of this.
+    """
+    stage = _stages(needs, gates)
+    within = places([[source for source in need if source not in gates] for need in needs])
+    place = [0] * len(needs)
+    for count, number in enumerate(sorted(range(len(needs)), key=lambda number: (stage[number], within[number]))):
+        place[number] = count
+    return place
+
+
+def _stages(needs: Sequence[Collection[int]], gates: frozenset[int]) -> list[int]:
+    """How many gates must have been passed before each unit runs, as late as its readers allow."""
+    readers: list[list[int]] = [[] for _ in needs]
+    for number, need in enumerate(needs):
+        for source in need:
+            readers[source].append(number)
+    stage, left = [0] * len(needs), [len(need) for need in needs]
+    done = [number for number, need in enumerate(needs) if not need]
+    for number in done:  # grows while it is walked
+        for reader in readers[number]:
+            stage[reader] = max(stage[reader], stage[number] + (number in gates))
+            left[reader] -= 1
+            if not left[reader]:
+                done.append(reader)
+    for number in reversed(done):
+        if readers[number]:
+            stage[number] = min(stage[reader] for reader in readers[number]) - (number in gates)
+    return stage

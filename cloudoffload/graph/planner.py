@@ -20,6 +20,8 @@ from cloudoffload.graph.legacy_shuffle import rewrite
 from cloudoffload.graph.lifting import SCALARS, Data, is_small, lift
 from cloudoffload.graph.local_paths import classify
 from cloudoffload.graph.ordering import places
+from cloudoffload.graph.shuffle_costs import ShuffleCosts
+from cloudoffload.graph.staging import staged
 from cloudoffload.graph.steps import to_steps
 from cloudoffload.types import Edge, Emit, Key, PartName, Plan, Requirements, Unit
 from cloudoffload.wire.program import Entry, dump, entry
@@ -57,6 +59,7 @@ def make_plan(
     requirements: Requirements = Requirements(),  # noqa: B008 - immutable
     stated: Mapping[Key, Mapping[str, Any]] | None = None,
     rules: Mapping[str, Requirements] | None = None,
+    shuffle_costs: ShuffleCosts = ShuffleCosts(),  # noqa: B008 - immutable
 ) -> Plan:
     """Plan a computation.
 
@@ -72,19 +75,21 @@ def make_plan(
         Fields of requirements that single tasks are annotated with, by key; they outrank ``requirements``.
     rules : mapping of str to Requirements, optional
         For units of tasks whose key begins with that prefix; they outrank both.
+    shuffle_costs : ShuffleCosts
+        What using the store takes: it decides in how many stages rows are shuffled.
 
     Raises
     ------
     PlanError
         The graph can't be run as asked.
     """
-    tasks = remote.lifted(rewrite(cull(tasks, set(wanted))))
+    tasks, notes = staged(remote.lifted(rewrite(cull(tasks, set(wanted)))), set(wanted), shuffle_costs)
     shipped = {key: node for key, node in tasks.items() if not _is_remote(node)}
     refuse_credentials(shipped)
     here = classify(shipped)
     sources = _sort_out(tasks, set(wanted))
     groups = _groups(sources, wanted)
-    return _assemble(sources, groups, wanted, here, _Wishes(requirements, stated or {}, rules or {}))
+    return _assemble(sources, groups, wanted, here, _Wishes(requirements, stated or {}, rules or {}), notes)
 
 
 @dataclass(slots=True)
@@ -187,6 +192,7 @@ def _assemble(
     wanted: Sequence[Key],
     here: Mapping[Key, str],
     wishes: _Wishes,
+    notes: tuple[str, ...],
 ) -> Plan:
     numbers = {group.key: i for i, group in enumerate(groups)}
     data = Data()
@@ -215,7 +221,10 @@ def _assemble(
         entries.append(entry(steps, group.key, names, emit))
         inputs.append(edges)
         emits.append(emit)
-    place = places([{item.source for item in edges if item.source < total} if edges else () for edges in inputs])
+    place = places(
+        [{item.source for item in edges if item.source < total} if edges else () for edges in inputs],
+        {number for number, emit in enumerate(emits) if emit is Emit.INDEX},
+    )
     units = [
         Unit(
             number=number,
@@ -232,7 +241,7 @@ def _assemble(
         for number, group in enumerate(groups)
     ]
     known = {i: value.ref for i, value in enumerate(data.values) if isinstance(value, remote.RemoteValue)}
-    return Plan(tuple(units), _pickled(entries, groups), tuple(data.values), results, known)
+    return Plan(tuple(units), _pickled(entries, groups), tuple(data.values), results, known, notes)
 
 
 def _program_entry(sources: _Sources, group: Group, edge: Any, data: Data, total: int) -> Any:

@@ -13,19 +13,23 @@ from typing import Any
 from dask._task_spec import GraphNode, Task, TaskRef
 
 from cloudoffload.types import Key
-from cloudoffload.wire.parts import cut_frame, cut_records, join_records
+from cloudoffload.wire.parts import cut_frame, cut_records, join_records, regroup_frames, regroup_records
 from cloudoffload.wire.parts import join_frames as _join_frames
+
+# Compared by identity below: a user's callable may have no hash, or an odd idea of equality.
+_CUTS = (cut_frame, cut_records)
+_REGROUPS = (regroup_frames, regroup_records)
+_JOINS = (_join_frames, join_records)
 
 
 def is_cut(function: Any) -> bool:
     """Whether a task's function makes a value that is written in parts."""
-    # By identity: a user's callable may have no hash, or an odd idea of equality.
-    return function is cut_frame or function is cut_records
+    return any(function is known for known in (*_CUTS, *_REGROUPS))
 
 
 def is_join(function: Any) -> bool:
     """Whether a task's first argument is a part of a barrier; its keyword ``part`` names it until it is planned."""
-    return function is _join_frames or function is join_records
+    return any(function is known for known in (*_JOINS, *_REGROUPS))
 
 
 def wait_for_all(*splits: Any) -> None:
@@ -63,3 +67,32 @@ def join_frames(key: Key, barrier_key: Key, part: int, meta: Any, ignore_index: 
 def join_bag(key: Key, barrier_key: Key, part: int, grouper: Callable[[Any], Any]) -> GraphNode:
     """Node that groups the records of one output partition of a bag."""
     return Task(key, join_records, TaskRef(barrier_key), grouper, part=part)
+
+
+def narrowed(split: GraphNode, outputs: Sequence[int], firsts: Sequence[int] | None = None) -> GraphNode:
+    """The same split, without rows that nobody reads.
+
+    Parameters
+    ----------
+    split : GraphNode
+        As :func:`split_frame` and :func:`split_bag` make it.
+    outputs : sequence of int
+        All output partitions that are read, ascending.
+    firsts : sequence of int, optional
+        The first output partition of each group, ascending: parts are then groups of partitions.
+    """
+    assert isinstance(split, Task)
+    args, keywords = list(split.args), {} if firsts is None else {"groups": firsts}
+    if split.func is cut_frame and args[3] is None and len(outputs) < args[2]:
+        args[3] = frozenset(outputs)
+    elif firsts is None:
+        return split
+    return Task(split.key, split.func, *args, **keywords)
+
+
+def regroup(key: Key, barrier_key: Key, group: int, like: GraphNode) -> GraphNode:
+    """Node that gathers one group of output partitions from the splits of a barrier; ``like`` is one of these."""
+    assert isinstance(like, Task)
+    if like.func is cut_records:
+        return Task(key, regroup_records, TaskRef(barrier_key), part=group)
+    return Task(key, regroup_frames, TaskRef(barrier_key), like.args[4], part=group)

@@ -34,6 +34,7 @@ class FolderStore(ObjectStore):
     """
 
     algorithm = XXH3
+    reads_at_once = 1  # a read waits for nothing
 
     def __init__(self, access: StoreAccess) -> None:
         self.access = access

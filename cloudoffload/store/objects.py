@@ -66,6 +66,8 @@ class ObjectStore:
     """
 
     algorithm = BLAKE3
+    reads_at_once = 16
+    """How many reads side by side hide that each waits for the network."""
 
     def __init__(self, access: StoreAccess) -> None:
         self.access = access

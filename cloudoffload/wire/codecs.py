@@ -14,14 +14,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import cloudpickle
-import msgpack
 
 from cloudoffload.errors import Corrupt, ResultTypeRefused, UnpicklableResult
 from cloudoffload.interfaces import Buffer
-from cloudoffload.types import Ref
-from cloudoffload.wire.refs import pack, unpack
 
-PICKLE, RAW, JSON, NUMPY, ARROW, REFS = "pickle", "raw", "json", "numpy", "arrow", "refs"
+PICKLE, RAW, JSON, NUMPY, ARROW = "pickle", "raw", "json", "numpy", "arrow"
+COLUMNS, INDEX, SPANS = "columns", "index", "spans"  # of shuffles: rows of a frame, where parts lie, values as they lie
 
 _APART_FROM = 1024
 """Buffers of a pickle from this size on are kept apart, bytes; the place of a smaller one costs more than its copy."""
@@ -112,11 +110,6 @@ def encode_result(value: Any, results: str) -> Encoded:
             'reduce it to frames, arrays or plain data, or set results="verified"'
         )
     return encode_pickle(value)
-
-
-def encode_refs(refs: Sequence[Ref]) -> Encoded:
-    """A list of refs: what a barrier leaves for each of its readers."""
-    return Encoded(REFS, msgpack.packb([pack(ref) for ref in refs]), [])
 
 
 def decode(codec: str, head: Buffer, buffers: Sequence[memoryview], *, pickles: bool = True) -> Any:
@@ -218,8 +211,16 @@ def _decode_arrow(head: Buffer, buffers: Sequence[memoryview]) -> Any:
     return decode_frame(head, buffers)
 
 
-def _decode_refs(head: Buffer, buffers: Sequence[memoryview]) -> Any:
-    return [unpack(item) for item in msgpack.unpackb(head, use_list=True)]
+def _decode_columns(head: Buffer, buffers: Sequence[memoryview]) -> Any:
+    from cloudoffload.wire.columns import decode_rows
+
+    return decode_rows(head, buffers)
+
+
+def _decode_index(head: Buffer, buffers: Sequence[memoryview]) -> Any:
+    from cloudoffload.wire.index import decode_index
+
+    return decode_index(head)
 
 
 _DECODERS: dict[str, Callable[[Buffer, Sequence[memoryview]], Any]] = {
@@ -228,5 +229,7 @@ _DECODERS: dict[str, Callable[[Buffer, Sequence[memoryview]], Any]] = {
     JSON: lambda head, buffers: json.loads(bytes(head)),
     NUMPY: _decode_numpy,
     ARROW: _decode_arrow,
-    REFS: _decode_refs,
+    COLUMNS: _decode_columns,
+    INDEX: _decode_index,
+    SPANS: lambda head, buffers: buffers,
 }

@@ -12,7 +12,7 @@ part's name, span and digest; its ref names the footer.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgpack
@@ -28,6 +28,8 @@ CONTAINERS = ("dict", "list", "tuple", "index")
 """What parts make up; an index is what a barrier writes: for each part, refs to where it lies in every input."""
 
 _LENGTH = struct.Struct("<I")
+_PLACE = struct.Struct("<QQ")  # of a part: offset and length
+_LARGEST = 1 << 48  # bytes of an object; larger numbers are no places
 _PADDING = bytes(ALIGNMENT)
 
 
@@ -67,25 +69,85 @@ def pack_parts(parts: Iterable[tuple[PartName, Encoded]], container: str, algori
         Digest to use.
     """
     pieces: list[Buffer] = []
-    rows: list[list[Any]] = []
+    names: list[PartName] = []
+    entries: list[bytes] = []
     offset = 0
     for name, encoded in parts:
         first = len(pieces)
         length = _lay(encoded, pieces)
-        rows.append([name, offset, length, digest(pieces[first:], algorithm)])
+        names.append(name)
+        entries.append(_PLACE.pack(offset, length) + digest(pieces[first:], algorithm))
         padding = -length % ALIGNMENT
         pieces.append(_PADDING[:padding])
         offset += length + padding
-    footer: bytes = msgpack.packb((container, rows))
+    footer: bytes = msgpack.packb((container, names, len(entries[0]) if entries else 0, b"".join(entries)))
     pieces.append(footer)
     return Packed(pieces, Span(offset, len(footer), digest((footer,), algorithm)), offset + len(footer))
 
 
-class Footer(NamedTuple):
-    """What a value in parts is made of."""
+class Footer(Mapping[PartName, Span]):
+    """What a value in parts is made of: where each part lies, in the order of writing.
 
-    container: str
-    parts: Mapping[PartName, Span]
+    Parameters
+    ----------
+    container : str
+        What the parts make up: one of :data:`CONTAINERS`.
+    names : sequence of int or str
+        In the order of writing.
+    size : int
+        Bytes of one entry.
+    table : bytes
+        The entries, one after the other: offset and length of a part, and its digest.
+    start : int
+        Where the footer begins in its object; all parts lie before it.
+    """
+
+    __slots__ = ("_places", "_size", "_start", "_table", "container")
+
+    def __init__(self, container: str, names: Sequence[PartName], size: int, table: bytes, start: int) -> None:
+        self.container = container
+        self._places = dict(zip(names, range(len(names)), strict=True))
+        self._size = size
+        self._table = table
+        self._start = start
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[PartName]:
+        return iter(self._places)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def __getitem__(self, name: PartName) -> Span:
+        at = self._places[name] * self._size
+        span = read_entry(self._table[at : at + self._size])
+        if span.offset + span.length > self._start:
+            raise Corrupt("the footer of a value in parts names an impossible part")
+        return span
+
+    def entries(self) -> Iterable[tuple[PartName, bytes]]:
+        """Every part's name and its entry, unread."""
+        size = self._size
+        return zip(self._places, [self._table[i * size : i * size + size] for i in self._places.values()], strict=True)
+
+
+def read_entry(entry: bytes) -> Span:
+    """Span of a footer's entry, as it was written.
+
+    Raises
+    ------
+    Corrupt
+        It is too short, or names an impossible place.
+    """
+    try:
+        offset, length = _PLACE.unpack_from(entry)
+    except (struct.error, TypeError) as error:
+        raise Corrupt(f"where a part lies can't be read: {error}") from error
+    if offset + length > _LARGEST:
+        raise Corrupt("a part is said to lie behind what any object has")
+    return Span(offset, length, entry[_PLACE.size :])
 
 
 def unpack_footer(footer: Buffer, start: int) -> Footer:
@@ -101,19 +163,19 @@ def unpack_footer(footer: Buffer, start: int) -> Footer:
     Raises
     ------
     Corrupt
-        It can't be read, or names an impossible part.
+        It can't be read.
     """
     try:
-        container, rows = msgpack.unpackb(footer, use_list=False)
+        container, names, size, table = msgpack.unpackb(footer, use_list=False)
         if container not in CONTAINERS:
             raise Corrupt(f"a value in parts claims to be a {container!r}")
-        parts = {name: Span(offset, length, digest) for name, offset, length, digest in rows}
+        if type(table) is not bytes or type(size) is not int or size < 0:
+            raise Corrupt("the footer of a value in parts has no table of places")
+        if not all(type(name) in (int, str) for name in names):
+            raise Corrupt("the footer of a value in parts has an impossible name")
+        return Footer(container, names, size, table, start)
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise Corrupt(f"the footer of a value in parts can't be read: {error}") from error
-    for name, span in parts.items():
-        if not (type(name) in (int, str) and _within(span.offset, span.length, start) and type(span.digest) is bytes):
-            raise Corrupt("the footer of a value in parts names an impossible part")
-    return Footer(container, parts)
 
 
 def unpack_value(span: memoryview, *, pickles: bool = True) -> tuple[str, Any]:

@@ -8,9 +8,10 @@ from typing import Any
 from cloudoffload.errors import ResultTooLarge
 from cloudoffload.store import ObjectStore
 from cloudoffload.types import Assignment, Emit, PartName, Ref
-from cloudoffload.wire.codecs import Encoded, encode_pickle, encode_refs, encode_result, type_name
+from cloudoffload.wire.codecs import Encoded, encode_pickle, encode_result, type_name
 from cloudoffload.wire.envelope import Order
-from cloudoffload.wire.parts import EMPTY
+from cloudoffload.wire.index import IndexBuilder
+from cloudoffload.wire.parts import FrameCut
 from cloudoffload.wire.values import Packed, pack_parts, pack_value
 from cloudoffload.worker.inputs import Inputs
 
@@ -36,6 +37,8 @@ class Outputs:
         StoreError
             The store refused it.
         """
+        if emit == Emit.PARTS and isinstance(value, FrameCut):
+            return self._place(unit, pack_parts(value.encoded(), "dict", self._store.algorithm), value, parted=True)
         if emit == Emit.PARTS and (parts := _named(value)) is not None:
             rows = [(name, self._encode(part, unit)) for name, part in parts.items()]
             packed = pack_parts(rows, type(value).__name__, self._store.algorithm)
@@ -45,13 +48,10 @@ class Outputs:
 
     def write_index(self, unit: Assignment, inputs: Inputs) -> Ref:
         """Write where each part of each input lies: the barrier of a shuffle."""
-        rows: dict[PartName, list[Ref]] = {}
+        index = IndexBuilder(inputs.span)
         for source in unit.inputs:
-            for name, ref in inputs.parts(source).items():
-                if name != EMPTY or name not in rows:  # one of them will do
-                    rows.setdefault(name, []).append(ref)
-        packed = pack_parts([(n, encode_refs(refs)) for n, refs in rows.items()], "index", self._store.algorithm)
-        return self._place(unit, packed, rows, parted=True)
+            index.add(source, inputs.footer(source))
+        return self._place(unit, pack_parts(index.parts(), "index", self._store.algorithm), index, parted=True)
 
     def _encode(self, value: Any, unit: Assignment) -> Encoded:
         return encode_result(value, self._order.results) if unit.requested else encode_pickle(value)

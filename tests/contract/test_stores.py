@@ -120,7 +120,7 @@ class StoreSuite:
         offset, length, footer_digest = packed.span
         store.put("parts", [data])
         footer = unpack_footer(store.get(Ref("", "parts", (offset, length), 0, footer_digest)), offset)
-        refs = [Ref("", "parts", (span.offset, span.length), 0, span.digest) for span in footer.parts.values()]
+        refs = [Ref("", "parts", (span.offset, span.length), 0, span.digest) for span in footer.values()]
         assert [unpack_value(store.get(ref))[1][0] for ref in refs] == [0, 1, 2]
         data[refs[1].span[0]] ^= 1
         data[offset] ^= 1

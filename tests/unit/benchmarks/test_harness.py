@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import arguments, main
-from benchmarks.harness import Trial, run_once, run_rounds
+from benchmarks.harness import Trial, run_once, run_rounds, trial
 
 
 def test_engines_take_turns() -> None:
@@ -30,6 +30,13 @@ def test_a_session_says_what_went_through_the_client() -> None:
     assert run.client is not None
     assert 0 < run.client[0] < run.client[1] < 100_000
     assert run.memory > 0
+
+
+def test_the_cpu_of_the_client_is_its_own() -> None:
+    """Processes that it starts count for the tree, not for the client: here they do nearly everything."""
+    run = run_once(trial("import", 1, 5), "dask-import")
+    assert run.error == ""
+    assert 0 < run.client_cpu < run.cpu / 5
 
 
 def test_what_an_engine_says_last_is_kept(tmp_path: Path) -> None:
@@ -68,4 +75,5 @@ def test_figures_are_shown_and_left_as_json(tmp_path: Path, capsys: pytest.Captu
     (found,) = json.loads(text)["workloads"]
     assert (found["workload"], found["size"], len(found["runs"])) == ("noop", 5, 1)
     assert found["summary"][0]["engine"] == "bare"
+    assert path.with_suffix(".svg").read_text().startswith("<?xml")
     assert os.fspath(Path.cwd()) not in text

@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,6 +68,26 @@ def test_a_file_in_memory_counts_once() -> None:
             mapped_too = memory_bytes(os.getpid(), folder_bytes(Path(name)))
         assert alone - memory_bytes(os.getpid()) > 30 * MB
         assert abs(mapped_too - alone) < 8 * MB
+
+
+def test_folders_may_go_while_files_are_counted(tmp_path: Path) -> None:
+    """Programs under measurement delete their folders at any moment: the others are counted all the same."""
+    (tmp_path / "file").write_bytes(b"x" * MB)
+    over = threading.Event()
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            (deep := tmp_path / "a" / "b").mkdir(parents=True)
+            deep.rmdir()
+            deep.parent.rmdir()
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        assert {folder_bytes(tmp_path) for _ in range(5000)} == {MB}
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_peaks_outlast_what_caused_them(tmp_path: Path) -> None:

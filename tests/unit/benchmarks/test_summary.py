@@ -6,12 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.harness import Run
-from benchmarks.summary import summarize, verdicts
+from benchmarks.promises import client_microseconds, wall_of_peer
+from benchmarks.run import Run
+from benchmarks.summary import Ratio, summarize, verdicts
 from benchmarks.workloads import WORKLOADS, Workload
 
 WORKLOAD: Workload = replace(
-    WORKLOADS["noop"], result_bytes=lambda size: 8 * size, speedup=3.0, client_limit=100, baseline="localcluster"
+    WORKLOADS["noop"],
+    result_bytes=lambda size: 8 * size,
+    promises=(wall_of_peer(0.3),),
+    client_limit=100,
+    peers=("localcluster", "localcluster-tasks"),
 )
 
 
@@ -28,15 +33,28 @@ ROUNDS = [
 
 
 def test_ratios_are_of_the_same_round() -> None:
-    """The median of 8/2, 4/2 and 30/3 is 4; the ratio of the medians would be another number."""
-    lines = {line.engine: line for line in summarize(ROUNDS, WORKLOAD, size=5)}
-    faster = lines["cloudoffload"].faster
-    assert faster is not None
-    assert (faster.median, faster.lowest, faster.highest) == (4.0, 2.0, 10.0)
-    assert lines["cloudoffload"].lighter == faster
+    """The median of 2/8, 2/4 and 3/30 is 0.25; the ratio of the medians would be another number, 2/8 of memory too."""
+    runs = [replace(item, memory=int(10 * item.cpu)) for item in ROUNDS]
+    lines = {line.engine: line for line in summarize(runs, WORKLOAD, size=5)}
+    assert lines["cloudoffload"].wall_ratio == Ratio(0.25, 0.1, 0.5)
+    assert lines["cloudoffload"].cpu_ratio == lines["cloudoffload"].memory_ratio == Ratio(0.25, 0.1, 0.5)
     assert lines["cloudoffload"].wall == 2.0  # of three repetitions, the slow one does not count
-    assert lines["localcluster"].faster is not None
-    assert lines["localcluster"].faster.median == 1.0
+    assert lines["localcluster"].wall_ratio == Ratio(1.0, 1.0, 1.0)
+
+
+def test_the_better_peer_of_a_round_counts() -> None:
+    """Round by round the faster of two peers is what all are measured against, the slower one too."""
+    runs = [*ROUNDS, *(run("localcluster-tasks", number, wall) for number, wall in ((1, 4.0), (2, 8.0), (3, 15.0)))]
+    lines = {line.engine: line for line in summarize(runs, WORKLOAD, size=5)}
+    assert lines["cloudoffload"].wall_ratio == Ratio(0.5, 0.2, 0.5)
+    assert lines["localcluster"].wall_ratio == Ratio(2.0, 1.0, 2.0)
+
+
+def test_the_cpu_of_the_client_is_divided_by_the_pieces() -> None:
+    """Microseconds for each piece that the workload counts, not for each that its size counts."""
+    runs = [replace(item, client_cpu=0.002) for item in ROUNDS]
+    (line, _) = summarize(runs, replace(WORKLOAD, pieces=lambda size: 4 * size), size=5)
+    assert line.client_us == pytest.approx(100.0)
 
 
 def test_results_are_not_traffic() -> None:
@@ -47,19 +65,19 @@ def test_results_are_not_traffic() -> None:
 
 def test_kept_promises_are_said() -> None:
     """All verdicts hold, and each names its number."""
-    found = verdicts(ROUNDS, summarize(ROUNDS, WORKLOAD, size=5), WORKLOAD)
+    found = verdicts(ROUNDS, summarize(ROUNDS, WORKLOAD, size=5), WORKLOAD, 5)
     assert all(verdict.kept for verdict in found)
     assert [verdict.firm for verdict in found] == [True, False, True]
     text = "\n".join(verdict.sentence for verdict in found)
     assert "localcluster, cloudoffload: all equal" in text
-    assert "4.0 times as fast as localcluster" in text
+    assert "0.25 of LocalCluster's wall (promised: at most 0.3): kept" in text
     assert "70 bytes through the client" in text
 
 
 @pytest.mark.parametrize(
     ("workload", "runs", "firm", "said"),
     [
-        (replace(WORKLOAD, speedup=4.5), ROUNDS, False, "promised: 4.5 or more): MISSED"),
+        (replace(WORKLOAD, promises=(wall_of_peer(0.2),)), ROUNDS, False, "promised: at most 0.2): MISSED"),
         (replace(WORKLOAD, client_limit=70), ROUNDS, True, "promised: fewer than 70): MISSED"),
         (WORKLOAD, [*ROUNDS, run("threads", 1, 1.0, answers=((2.0,),))], True, "NOT EQUAL: [(1.0,), (2.0,)]"),
         (WORKLOAD, [*ROUNDS, run("threads", 2, 1.0, walls=(), answers=(), error="boom")], True, "round 2: boom"),
@@ -68,16 +86,18 @@ def test_kept_promises_are_said() -> None:
 )
 def test_each_broken_promise_is_found(workload: Workload, runs: list[Run], firm: bool, said: str) -> None:
     """One verdict is not kept, and says which."""
-    broken = [verdict for verdict in verdicts(runs, summarize(runs, workload, 5), workload) if not verdict.kept]
+    broken = [verdict for verdict in verdicts(runs, summarize(runs, workload, 5), workload, 5) if not verdict.kept]
     assert [(verdict.firm, said in verdict.sentence) for verdict in broken] == [(firm, True)]
 
 
 def test_a_failed_round_does_not_spoil_the_others() -> None:
-    """A run without numbers is left out of the medians; a round without a baseline gives no ratio."""
+    """A run without numbers is left out of the medians; without a peer nothing is said of it."""
     runs = [replace(item, walls=(), error="boom") if item.round == 3 else item for item in ROUNDS]
     lines = {line.engine: line for line in summarize(runs, WORKLOAD, size=5)}
     assert lines["cloudoffload"].rounds == 2
-    assert lines["cloudoffload"].faster is not None
-    assert lines["cloudoffload"].faster.median == 3.0
-    alone = summarize([item for item in ROUNDS if item.engine == "cloudoffload"], WORKLOAD, size=5)
-    assert alone[0].faster is None
+    assert lines["cloudoffload"].wall_ratio == Ratio(0.375, 0.25, 0.5)
+    alone = [item for item in ROUNDS if item.engine == "cloudoffload"]
+    (line,) = summarize(alone, WORKLOAD, size=5)
+    assert line.wall_ratio is None
+    found = verdicts(alone, [line], replace(WORKLOAD, promises=(wall_of_peer(0.3), client_microseconds(1.0))), 5)
+    assert ["LocalCluster" in verdict.sentence for verdict in found] == [False] * 3, "it was not compared with anything"

@@ -165,10 +165,11 @@ def test_stop_ends_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """After stop() no process and no file is left; stopping again does no harm."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     (tmp_path / "function.py").write_text(HANDLER)
+    before = psutil.Process().children(recursive=True)
     aws = EmulatedAws(public_keys={}, handler="function.handler", task_root=tmp_path).start()
     client = aws.boto3_session().client("lambda", endpoint_url=aws.lambda_url)
     client.invoke(FunctionName=aws.function, Payload=b"{}")
-    started = psutil.Process().children(recursive=True)
+    started = [each for each in psutil.Process().children(recursive=True) if each not in before]
     assert len(started) >= 3
     aws.stop()
     aws.stop()
@@ -178,10 +179,11 @@ def test_stop_ends_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_child_ends_in_order_when_it_is_asked(tmp_path: Path) -> None:
     """The end of its input is enough: it deletes its folder and goes, and nothing has to kill it."""
+    before = psutil.Process().children()
     service = Service("cloudoffload.emulator.storage", tmp_path / "scratch" / "storage")
     service.launch({})
     service.wait_ready(60)
-    (child,) = psutil.Process().children()
+    (child,) = (each for each in psutil.Process().children() if each not in before)
     service.request_stop()
     assert until(lambda: gone(child))
     assert not (tmp_path / "scratch").exists()

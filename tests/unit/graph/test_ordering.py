@@ -83,3 +83,21 @@ def test_the_branch_that_needs_most_room_runs_first() -> None:
     place = list(places(needs))
     assert place[light] > place[heavy]
     assert most_held(needs, place) == 4  # the leaves and the branch; the light value would be a fifth
+
+
+@given(needs_of_graphs(), st.data())
+def test_nothing_behind_a_gate_runs_before_all_that_lies_before_it(needs: list[set[int]], data: st.DataObject) -> None:
+    """Whichever units are gates: places respect needs, and a gate's readers come after everything that it waits for."""
+    gates = data.draw(st.sets(st.sampled_from(range(len(needs))))) if needs else set()
+    place = list(places(needs, gates))
+    assert sorted(place) == list(range(len(needs)))
+    assert all(place[source] < place[number] for number, need in enumerate(needs) for source in need)
+
+
+def test_what_only_readers_of_a_gate_need_waits_for_them() -> None:
+    """The other side of a join is not read before the rows that it is joined with are there."""
+    splits, gate, others, joins = [0, 1], 2, [3, 4], [5, 6]
+    needs = [set(), set(), set(splits), set(), set(), {gate, 3}, {gate, 4}]
+    place = list(places(needs, {gate}))
+    assert place[gate] < min(place[number] for number in others)
+    assert place[joins[0]] < place[others[1]] or place[joins[1]] < place[others[0]]

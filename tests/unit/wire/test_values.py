@@ -60,8 +60,8 @@ def test_each_part_is_found_and_verified_on_its_own(parts: dict[Any, bytes], con
     footer_bytes = data[offset:]
     verify(footer_bytes, footer_digest, "the footer")
     footer = unpack_footer(footer_bytes, offset)
-    assert footer.container == container and list(footer.parts) == list(parts)
-    for name, span in footer.parts.items():
+    assert footer.container == container and list(footer) == list(parts)
+    for name, span in footer.items():
         part = data[span.offset : span.offset + span.length]
         verify(part, span.digest, "the part")
         assert unpack_value(part)[1] == parts[name] and span.offset % ALIGNMENT == 0
@@ -149,31 +149,38 @@ def test_a_table_that_begins_before_its_value_is_corrupt() -> None:
 START = 4096
 
 
+def entry(offset: int, length: int) -> bytes:
+    return struct.pack("<QQ", offset, length) + b"digest"
+
+
 @pytest.mark.parametrize(
     "content",
     [
-        pytest.param(("dict", [["a", 0, 1 << 40, b"b"]]), id="terabyte"),
-        pytest.param(("dict", [["a", START - 5, 10, b"b"]]), id="over the footer"),
-        pytest.param(("dict", [["a", -1, 10, b"b"]]), id="negative offset"),
-        pytest.param(("dict", [["a", 10, -1, b"b"]]), id="negative length"),
-        pytest.param(("dict", [["a", 0.0, 10, b"b"]]), id="fraction"),
-        pytest.param(("dict", [["a", 0, 10, "text"]]), id="digest that is a text"),
-        pytest.param(("dict", [[None, 0, 10, b"b"]]), id="no name"),
-        pytest.param(("dict", [[True, 0, 10, b"b"]]), id="name that is a truth value"),
-        pytest.param(("dict", [[{}, 0, 10, b"b"]]), id="name that can't be looked up"),
-        pytest.param(("dict", [["a", 0, 10]]), id="no digest"),
-        pytest.param(("set", []), id="unknown container"),
-        pytest.param(([], []), id="container that is a list"),
+        pytest.param(("dict", ["a"], 22, entry(0, 1 << 40)), id="terabyte"),
+        pytest.param(("dict", ["a"], 22, entry(START - 5, 10)), id="over the footer"),
+        pytest.param(("dict", ["a"], 22, entry((1 << 64) - 8, 10)), id="beyond every object"),
+        pytest.param(("dict", ["a"], 10, bytes(10)), id="half a place"),
+        pytest.param(("dict", ["a"], 0, b""), id="no place"),
+        pytest.param(("dict", ["a", "b"], 22, entry(0, 10)), id="fewer places than names"),
+        pytest.param(("dict", ["a"], -22, entry(0, 10)), id="negative size"),
+        pytest.param(("dict", ["a"], 22.0, entry(0, 10)), id="fraction"),
+        pytest.param(("dict", ["a"], 22, "t" * 22), id="places that are a text"),
+        pytest.param(("dict", [None], 22, entry(0, 10)), id="no name"),
+        pytest.param(("dict", [True], 22, entry(0, 10)), id="name that is a truth value"),
+        pytest.param(("dict", [{}], 22, entry(0, 10)), id="name that can't be looked up"),
+        pytest.param(("dict", 7, 22, entry(0, 10)), id="names that are a number"),
+        pytest.param(("set", [], 0, b""), id="unknown container"),
+        pytest.param(([], [], 0, b""), id="container that is a list"),
         pytest.param("dict", id="no parts"),
     ],
 )
 def test_a_made_up_footer_is_corrupt(content: Any) -> None:
-    """Parts lie before their footer, have a name and a digest, or the footer is not believed."""
+    """Parts lie before their footer, have a name and a place, or the footer is not believed."""
     with pytest.raises(Corrupt):
-        unpack_footer(msgpack.packb(content), START)
+        dict(unpack_footer(msgpack.packb(content), START))
 
 
-FOOTER = msgpack.packb(("dict", [["a", 0, 1 << 10, b"digest"], [7, 1 << 10, 3 << 10, b"digest"]]))
+FOOTER = msgpack.packb(("dict", ["a", 7], 22, entry(0, 1 << 10) + entry(1 << 10, 3 << 10)))
 
 
 @given(st.integers(0, len(FOOTER) - 1), st.binary(max_size=9))
@@ -181,7 +188,7 @@ def test_a_damaged_footer_is_corrupt_or_names_what_lies_before_it(position: int,
     """Whatever bytes stand in a footer: no part is ever looked for elsewhere."""
     footer = FOOTER[:position] + wrong + FOOTER[position + len(wrong) :]
     try:
-        parts = unpack_footer(footer, START).parts
+        parts = dict(unpack_footer(footer, START))
     except Corrupt:
         return
     assert all(0 <= span.offset <= span.offset + span.length <= START for span in parts.values())

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 from cloudoffload.types import Emit, FailureKind, Ref, StoreAccess
-from cloudoffload.wire.codecs import encode_refs
+from cloudoffload.wire.codecs import encode_pickle
+from cloudoffload.wire.index import IndexBuilder, Located
 from cloudoffload.wire.program import dump
-from cloudoffload.wire.values import pack_value
+from cloudoffload.wire.values import pack_parts
+from cloudoffload.worker.inputs import Inputs
 from tests.unit.worker.conftest import PREFIX, Desk, failure, raises, task
 
 LARGE = 100_000
@@ -139,15 +141,18 @@ def test_a_lost_input_fails_its_readers_only(desk: Desk) -> None:
     assert [failure(outcome, i).kind for i in range(1, 1 + len(broken))] == [FailureKind.INPUT_LOST] * len(broken)
 
 
-def test_refs_that_lead_to_further_refs_are_not_followed(desk: Desk) -> None:
-    """A barrier's row names values; a row of rows of rows would let a few bytes ask for endless reads."""
-    ref = desk.put(1)
+def test_an_index_that_leads_to_a_further_index_is_not_followed(desk: Desk) -> None:
+    """A barrier's value names values; an index of indexes of indexes would let a few bytes ask for endless reads."""
+    packed = pack_parts([(0, encode_pickle(1))], "dict", desk.store.algorithm)
     for level in range(3):
-        packed = pack_value(encode_refs([ref]), desk.store.algorithm)
-        key = f"{PREFIX}row-{level}"
+        key = f"{PREFIX}level-{level}"
         desk.store.put(key, packed.pieces)
-        ref = Ref("main", key, (0, packed.span.length), packed.nbytes, packed.span.digest)
-    assert all(isinstance(item, Ref) for item in desk.value(ref)[0])
+        ref = Ref("main", key, (packed.span.offset, packed.span.length), packed.nbytes, packed.span.digest, True, 0)
+        inputs = Inputs({"main": desk.store})
+        index = IndexBuilder(inputs.span)
+        index.add(ref, inputs.footer(ref))
+        packed = pack_parts(index.parts(), "index", desk.store.algorithm)
+    assert [type(item) for item in desk.value(ref)] == [Located]
 
 
 def test_a_lost_program_is_a_lost_input(desk: Desk) -> None:
