@@ -2,13 +2,12 @@
 
 ``pickle`` (protocol 5, large buffers kept apart) carries intermediates: it alone returns every Python object as it was.
 The others hold data only. They carry requested results, so that a client that reads ``results="data"`` never unpickles
-what a worker made; each takes only types and dtypes that it is proven to return unchanged.
+what a worker made: ``raw`` is bytes, ``data`` a tree (:mod:`~cloudoffload.wire.tree`) of plain Python, arrays and
+frames. It takes only types and dtypes that it is proven to return unchanged.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import pickle
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -17,18 +16,14 @@ import cloudpickle
 
 from cloudoffload.errors import Corrupt, ResultTypeRefused, UnpicklableResult
 from cloudoffload.interfaces import Buffer
+from cloudoffload.wire import tree
+from cloudoffload.wire.tags import NotData
 
-PICKLE, RAW, JSON, NUMPY, ARROW = "pickle", "raw", "json", "numpy", "arrow"
+PICKLE, RAW, DATA = "pickle", "raw", "data"
 COLUMNS, INDEX, SPANS = "columns", "index", "spans"  # of shuffles: rows of a frame, where parts lie, values as they lie
 
 _APART_FROM = 1024
 """Buffers of a pickle from this size on are kept apart, bytes; the place of a smaller one costs more than its copy."""
-
-_JSON_ITEMS = 10_000
-"""Larger lists and mappings are pickled where that is allowed: looking at every item costs more."""
-
-_JSON_DEPTH = 64
-_JSON_SCALARS = (str, bool, float, type(None))
 
 
 class Encoded(NamedTuple):
@@ -69,26 +64,12 @@ def encode_pickle(value: Any) -> Encoded:
         ) from error
 
 
-def encode_data(value: Any, *, most: float = _JSON_ITEMS) -> Encoded | None:
-    """A value in the data-only codec that returns it unchanged, or None where there is no such codec.
-
-    Parameters
-    ----------
-    value : object
-        What to write.
-    most : float
-        Items of lists and mappings that are looked at before they are left to pickle.
-    """
-    if type(value) is bytes:
-        return Encoded(RAW, b"", [value])
-    if _is_json(value, most):
-        return _encode_json(value)
-    module = type(value).__module__.partition(".")[0]
-    if module == "numpy":
-        return _encode_numpy(value)
-    if module == "pandas":
-        return _encode_pandas(value)
-    return None
+def encode_data(value: Any) -> Encoded | None:
+    """A value in the data-only codec that returns it unchanged, or None where there is no such codec."""
+    try:
+        return _encode_data(value)
+    except NotData:
+        return None
 
 
 def encode_result(value: Any, results: str) -> Encoded:
@@ -101,15 +82,15 @@ def encode_result(value: Any, results: str) -> Encoded:
     """
     if results == "pickle":
         return encode_pickle(value)
-    encoded = encode_data(value, most=math.inf if results == "data" else _JSON_ITEMS)
-    if encoded is not None:
-        return encoded
-    if results == "data":
+    try:
+        return _encode_data(value)
+    except NotData as refusal:
+        if results != "data":
+            return encode_pickle(value)
         raise ResultTypeRefused(
-            f'results="data" allows plain data only, and a value of type {type_name(value)} would need a pickle; '
+            f'results="data" allows plain data only, and {_told(value, refusal)} would need a pickle; '
             'reduce it to frames, arrays or plain data, or set results="verified"'
-        )
-    return encode_pickle(value)
+        ) from None
 
 
 def decode(codec: str, head: Buffer, buffers: Sequence[memoryview], *, pickles: bool = True) -> Any:
@@ -140,6 +121,8 @@ def decode(codec: str, head: Buffer, buffers: Sequence[memoryview], *, pickles: 
         return decoder(head, buffers)  # what a user's __setstate__ raises is the user's
     try:
         return decoder(head, buffers)
+    except MemoryError:
+        raise  # of this machine: decoders of data need no more memory than the bytes that came
     except Exception as error:
         # Decoders of data run no foreign code: whatever they raise, the bytes are to blame.
         raise Corrupt(f"a {codec} value can't be decoded: {error}") from error
@@ -158,57 +141,19 @@ def _pickled(dumps: Callable[..., bytes], value: Any) -> Encoded:
     return Encoded(PICKLE, dumps(value, 5, buffer_callback=stays_inside), apart)
 
 
-def _is_json(value: Any, most: float) -> bool:
-    # Exact types: a subclass (an enum, a numpy scalar) would come back as its base. No list or mapping twice: it would
-    # come back as two.
-    pending = [(value, 0)]
-    seen: set[int] = set()
-    while pending:
-        item, depth = pending.pop()
-        kind = type(item)
-        if kind in _JSON_SCALARS or (kind is int and abs(item) < 1 << 64):
-            continue
-        if kind not in (list, dict) or depth == _JSON_DEPTH or id(item) in seen:
-            return False
-        seen.add(id(item))
-        most -= len(item)
-        if most < 0 or (kind is dict and not all(type(name) is str for name in item)):
-            return False
-        pending.extend((child, depth + 1) for child in (item.values() if kind is dict else item))
-    return True
+def _encode_data(value: Any) -> Encoded:
+    if type(value) is bytes:
+        return Encoded(RAW, b"", [value])
+    return Encoded(DATA, *tree.write(value))
 
 
-def _encode_json(value: Any) -> Encoded | None:
-    try:
-        return Encoded(JSON, json.dumps(value, ensure_ascii=False).encode(), [])
-    except UnicodeEncodeError:
-        return None  # half of a surrogate pair
+def _told(value: Any, refusal: NotData) -> str:
+    """What does not fit, and where it lies in a value."""
+    from cloudoffload.wire.places import place
 
-
-def _encode_numpy(value: Any) -> Encoded | None:
-    from cloudoffload.wire.arrays import encode_array
-
-    encoded = encode_array(value)
-    return None if encoded is None else Encoded(NUMPY, *encoded)
-
-
-def _decode_numpy(head: Buffer, buffers: Sequence[memoryview]) -> Any:
-    from cloudoffload.wire.arrays import decode_array
-
-    return decode_array(head, buffers)
-
-
-def _encode_pandas(value: Any) -> Encoded | None:
-    from cloudoffload.wire.frames import encode_frame
-
-    encoded = encode_frame(value)
-    return None if encoded is None else Encoded(ARROW, *encoded)
-
-
-def _decode_arrow(head: Buffer, buffers: Sequence[memoryview]) -> Any:
-    from cloudoffload.wire.frames import decode_frame
-
-    return decode_frame(head, buffers)
+    what = refusal.why or f"a value of type {type_name(refusal.item)}"
+    where = place(value, refusal.item)
+    return f"{what} ({where})" if where else what
 
 
 def _decode_columns(head: Buffer, buffers: Sequence[memoryview]) -> Any:
@@ -226,9 +171,7 @@ def _decode_index(head: Buffer, buffers: Sequence[memoryview]) -> Any:
 _DECODERS: dict[str, Callable[[Buffer, Sequence[memoryview]], Any]] = {
     PICKLE: lambda head, buffers: pickle.loads(head, buffers=buffers),
     RAW: lambda head, buffers: bytes(buffers[0]),
-    JSON: lambda head, buffers: json.loads(bytes(head)),
-    NUMPY: _decode_numpy,
-    ARROW: _decode_arrow,
+    DATA: tree.read,
     COLUMNS: _decode_columns,
     INDEX: _decode_index,
     SPANS: lambda head, buffers: buffers,
