@@ -123,8 +123,10 @@ def lithops(memory: int | None) -> Iterator[Engine]:
 
     # Workers import this package from where it lies, instead of getting copies of its files with every map.
     os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
+    # Found by its name: Lithops takes no path with a space in it.
+    os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
     # Its first version of this backend runs more of these workloads in a second than the second one, its default.
-    shape = {"worker_processes": CPUS, "runtime": sys.executable, "version": 1}
+    shape = {"worker_processes": CPUS, "runtime": Path(sys.executable).name, "version": 1}
     settings = {"lithops": {"backend": "localhost", "storage": "localhost", "monitoring_interval": 0.1}}
     with FunctionExecutor(config={**settings, "localhost": shape}, log_level="ERROR") as executor:
         yield Engine(speaks="lithops", tool=partial(_lithops_map, executor))
