@@ -19,6 +19,7 @@ class Group:
     nodes: list[tuple[Key, GraphNode]]  # in topological order
     members: list[Key]  # keys of the graph's tasks in it
     taken: set[Key] | None = None  # names in use inside; made when a second task joins a plain first one
+    made: set[Key] | None = None  # names of its nodes; made when a second task may join
 
 
 def fuse_chains(
@@ -51,7 +52,7 @@ def fuse_chains(
         node, needed = tasks[key], dependencies[key]
         if len(needed) == 1:
             (before,) = needed
-            if readers[before] == 1 and before not in protected and _fits(groups[before], node, resolve):
+            if readers[before] == 1 and before not in protected and _fits(groups[before], key, node, resolve):
                 group = groups.pop(before)
                 _append(group, key, node, resolve)
                 groups[key] = group
@@ -64,23 +65,32 @@ def fuse_chains(
     return list(groups.values())
 
 
-def _fits(group: Group, node: GraphNode, resolve: Callable[[Key], Key]) -> bool:
-    """Whether what a node reads besides the group's value is not the name of something else inside of the group.
+def _fits(group: Group, key: Key, node: GraphNode, resolve: Callable[[Key], Key]) -> bool:
+    """Whether a task can join a group: no name may mean two things there.
 
-    A fused task's own names may be those of data outside of it.
+    Names inside of a fused task are its own, and may be those of other tasks and of data outside.
     """
-    others = [name for name in node.dependencies if name != group.key and resolve(name) != group.key]
-    return not others or {name for name, _ in group.nodes}.isdisjoint(others)
+    if group.made is None:
+        group.made = {name for name, _ in group.nodes}
+    made, last = group.made, group.nodes[-1][1]
+    # What Dask fuses keeps its name inside, while an alias outside says so of the whole.
+    same = last.target if isinstance(last, Alias) else group.key
+    return key not in made and all(
+        name == group.key or name not in made or (name == same and resolve(name) == group.key)
+        for name in node.dependencies
+    )
 
 
 def _append(group: Group, key: Key, node: GraphNode, resolve: Callable[[Key], Key]) -> None:
+    assert group.made is not None
     if group.taken is None:
         group.taken = {group.key, *group.nodes[0][1].dependencies}
+    count = len(group.nodes)
     for name in node.dependencies:
-        # Also where a fused task called something else so: what comes from here on means the group's value.
-        if name != group.key and resolve(name) == group.key:
+        if name not in group.taken and resolve(name) == group.key and name != group.key:
             group.nodes.append((name, Alias(name, group.key)))
         group.taken.add(name)
     group.nodes += flatten(key, node, group.taken)
+    group.made.update(name for name, _ in group.nodes[count:])
     group.members.append(key)
     group.key = key

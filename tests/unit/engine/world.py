@@ -101,6 +101,8 @@ class World:
         Units in calls for which there is money; no end of it by default.
     tries, isolated, ahead
         As the loop's.
+    mercy : int
+        How much more often another try may help than not.
     """
 
     def __init__(
@@ -114,11 +116,13 @@ class World:
         tries: int = 2,
         isolated: bool = False,
         ahead: int | None = None,
+        mercy: int = 4,
     ) -> None:
         self.draw = data.draw
         self.plan = plan
         self.lanes = lanes
         self.troubles = troubles
+        self.mercy = mercy
         self.room = room
         self.tries = tries
         self.isolated = isolated
@@ -209,7 +213,7 @@ class World:
             self.room += self.draw(st.sampled_from([len(draft.units), len(draft.units), 0]))
         if self._goes_wrong():
             refusals = REFUSALS if len(draft.units) > 1 else REFUSALS[:1]
-            error = self.draw(st.sampled_from([*refusals * 4, *LOSSES * 5, *HOPELESS]))
+            error = self.draw(st.sampled_from([*refusals * self.mercy, *LOSSES * self.mercy, *HOPELESS]))
             if error not in refusals:
                 for assignment in draft.units:
                     self._lose(assignment.number, error, hopeless=error in HOPELESS)
@@ -224,7 +228,7 @@ class World:
             assert number not in self.values, "committed once"
             self.values[number] = ref(number, attempt, inline=self.draw(st.booleans()))
             return self.values[number]
-        result = failure(self.draw(st.sampled_from([FailureKind.EXCEPTION, *PASSING * 4])))
+        result = failure(self.draw(st.sampled_from([FailureKind.EXCEPTION, *PASSING * self.mercy])))
         self._lose(number, result, hopeless=result.kind not in PASSING)
         return result
 
@@ -292,7 +296,7 @@ class World:
             assert number not in self.values, "a unit that has a value runs no more"
             assert number not in self.failed, "nor does one that has no further try"
             assert number not in elsewhere, "it runs once at a time"
-            assert assignment.attempt > self.attempts.get(number, 0), "outputs are named by attempts"
+            assert assignment.attempt == self.attempts.get(number, 0) + 1, "outputs are named by attempts"
             self.attempts[number] = assignment.attempt
             assert assignment.requested == made.requested
             expected = tuple(self.values[edge.source]._replace(part=edge.part) for edge in made.inputs)
@@ -350,6 +354,7 @@ class World:
             assert self.failed
         elif isinstance(error, BudgetExceeded):
             assert self.reservations[-1] is not None
+            assert not error.room_may_come
             assert not self.running, "what is under way may give some back"
         else:
             assert any(error is reason for reason in self.happened)
