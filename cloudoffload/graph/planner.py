@@ -270,7 +270,7 @@ def _program_entry(sources: _Sources, group: Group, edge: Any, data: Data, total
 
 def _is_plain(task: Task) -> bool:
     """A function of plain numbers: what most tasks of a very large graph are."""
-    return not task.kwargs and all(type(item) in SCALARS for item in task.args)
+    return not task.kwargs and SCALARS.issuperset(map(type, task.args))
 
 
 def _pickled(entries: list[Entry], groups: list[Group]) -> bytes:

@@ -16,20 +16,19 @@ from cloudoffload.types import Key
 from cloudoffload.wire.parts import cut_frame, cut_records, join_records, regroup_frames, regroup_records
 from cloudoffload.wire.parts import join_frames as _join_frames
 
-# Compared by identity below: a user's callable may have no hash, or an odd idea of equality.
-_CUTS = (cut_frame, cut_records)
-_REGROUPS = (regroup_frames, regroup_records)
-_JOINS = (_join_frames, join_records)
+# Identities: a user's callable may have no hash, or an odd idea of equality; and every task of a graph is looked up.
+_CUTS = frozenset(map(id, (cut_frame, cut_records, regroup_frames, regroup_records)))
+_JOINS = frozenset(map(id, (_join_frames, join_records, regroup_frames, regroup_records)))
 
 
 def is_cut(function: Any) -> bool:
     """Whether a task's function makes a value that is written in parts."""
-    return any(function is known for known in (*_CUTS, *_REGROUPS))
+    return id(function) in _CUTS
 
 
 def is_join(function: Any) -> bool:
     """Whether a task's first argument is a part of a barrier; its keyword ``part`` names it until it is planned."""
-    return any(function is known for known in (*_JOINS, *_REGROUPS))
+    return id(function) in _JOINS
 
 
 def wait_for_all(*splits: Any) -> None:

@@ -24,6 +24,7 @@ from pandas.arrays import DatetimeArray, PeriodArray, TimedeltaArray
 
 from cloudoffload.errors import Corrupt
 from cloudoffload.interfaces import Buffer
+from cloudoffload.wire import arrow
 from cloudoffload.wire.codecs import COLUMNS, PICKLE, Encoded, decode, encode_pickle
 
 _ARROW = (
@@ -246,10 +247,7 @@ def _meaning(numbers: Numbers, like: Array) -> Array:
 
 def _is_arrow(dtype: Any) -> bool:
     """Whether values of this dtype come back from an Arrow record batch as they were."""
-    if isinstance(dtype, _ARROW):
-        return True
-    # A dictionary travels beside the batches of a stream, and a foreign type must be known to whoever reads it.
-    return isinstance(dtype, pd.ArrowDtype) and not _holds_special(dtype.pyarrow_dtype)
+    return isinstance(dtype, _ARROW) or (isinstance(dtype, pd.ArrowDtype) and arrow.carries(dtype.pyarrow_dtype))
 
 
 def _are_alike(one: Array, other: Array) -> bool:
@@ -258,12 +256,6 @@ def _are_alike(one: Array, other: Array) -> bool:
     if isinstance(one, pd.Categorical):
         return one.categories.identical(other.categories)  # dtypes are equal in whatever order theirs are
     return not _is_arrow(one.dtype) or bool(pa.array(one).type == pa.array(other).type)
-
-
-def _holds_special(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind) or isinstance(kind, pa.BaseExtensionType):
-        return True
-    return any(_holds_special(kind.field(i).type) for i in range(kind.num_fields))
 
 
 def _gathered(arrays: Sequence[Array], order: Numbers, dtype: np.dtype[Any]) -> Numbers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import gc
 import weakref
 from typing import Any
@@ -79,3 +80,19 @@ def test_the_size_of_a_program_is_known() -> None:
     """A worker bounds the programs that it keeps by their bytes."""
     data = dump([entry((), "x", ("x",), Emit.VALUE)])
     assert load(memoryview(data)).nbytes == len(data)
+
+
+class Registered:
+    """A class whose instances pickle by a function that was registered for it."""
+
+
+def test_types_that_were_registered_lately_are_pickled_as_told() -> None:
+    """``copyreg`` tells pickle how to write a type; a program asks anew each time."""
+    dump([])
+    copyreg.pickle(Registered, lambda value: (str, ("registered",)))
+    try:
+        step = ("value", print, (Registered(),), None, False, ())
+        loaded = load(memoryview(dump([entry((step,), "value", (), Emit.VALUE)])))
+    finally:
+        del copyreg.dispatch_table[Registered]
+    assert loaded.entries[0][0][0][2] == ("registered",)
