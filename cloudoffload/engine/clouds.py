@@ -12,6 +12,7 @@ from typing import Any
 
 from cloudoffload.engine.folders import local_store_folder
 from cloudoffload.engine.messages import Lane
+from cloudoffload.engine.objects import Inventory
 from cloudoffload.errors import SettingsError, StoreError
 from cloudoffload.interfaces import Provider
 from cloudoffload.providers import rates
@@ -48,6 +49,8 @@ class Clouds:
         Prices of the store.
     worker_access : callable
         How workers open the store, with a credential that outlives any call sent now.
+    inventory : Inventory
+        What lies in the store.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Clouds:
         self.emulated: dict[str, Any] = {}
         self.providers: dict[str, Provider] = {}
         self.lanes: dict[str, Lane] = {}
+        self.inventory = Inventory()
         if store is not None and "aws" in names:
             raise SettingsError(
                 "functions on the emulated AWS get a credential for its own bucket only: leave out store=, or run on "
@@ -122,7 +126,13 @@ class Clouds:
             from cloudoffload.providers.local import Local
 
             card = dataclasses.replace(rates.load("local"), concurrency=workers)
-            local = Local(workers=workers, memory=worker_memory, card=card, public_keys=self._signer.public_keys)
+            local = Local(
+                workers=workers,
+                memory=worker_memory,
+                card=card,
+                public_keys=self._signer.public_keys,
+                store_memory=lambda: self.inventory.nbytes if self.store.lies_in_memory else 0,
+            )
             return local, worker_memory >> 20
         if name == "aws":
             return self._aws(), self._settings.aws.memory_mb

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from dask.base import collections_to_expr, unpack_collections
+from dask.base import collections_to_expr, is_dask_collection, unpack_collections
 from dask.core import flatten
 
 from cloudoffload.types import Key
@@ -30,6 +30,24 @@ def expression(collections: Sequence[Any], *, finalize: bool, optimize_graph: bo
     if finalize:
         expr = FinalizeCompute(expr)
     expr = expr.optimize()
+    return expr, list(flatten(expr.__dask_keys__()))
+
+
+def in_partitions(collection: Any, *, optimize_graph: bool = True) -> tuple[Any, list[Key]]:
+    """What Dask would hand a scheduler for the partitions of a collection, or of several one after the other.
+
+    Raises
+    ------
+    TypeError
+        It is neither a Dask collection nor a list of them.
+    """
+    found = list(collection) if isinstance(collection, (list, tuple)) else [collection]
+    for item in found:
+        if not is_dask_collection(item):
+            raise TypeError(f"a Dask collection or a list of them is needed, not {type(item).__name__}")
+    if not found:
+        return {}, []
+    expr = collections_to_expr(found, optimize_graph).optimize()
     return expr, list(flatten(expr.__dask_keys__()))
 
 

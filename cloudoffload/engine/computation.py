@@ -25,15 +25,18 @@ from cloudoffload.engine.messages import (
     Lost,
     Send,
     Stopped,
+    Taken,
     Wake,
     Woken,
 )
+from cloudoffload.engine.objects import Belongings, handed_over
 from cloudoffload.engine.replay import replay
-from cloudoffload.engine.sealing import seal_draft
-from cloudoffload.engine.services import Services
+from cloudoffload.engine.sealing import output_keys, seal_draft, spilled_key
+from cloudoffload.engine.services import OVERRUN_SECONDS, Services
 from cloudoffload.engine.storing import metered, store_data, store_program
+from cloudoffload.engine.window import Window
 from cloudoffload.errors import BudgetExceeded, Cancelled
-from cloudoffload.types import Failure, Plan, Ref
+from cloudoffload.types import Call, Failure, Outcome, Plan, Ref
 
 STOP_SECONDS = 1.0
 """How long a stopped computation waits for its calls to notice."""
@@ -55,6 +58,8 @@ class Computation:
         Units are independent: one that fails does not end the others.
     on_result : callable, optional
         Called with the number of a requested unit and its ref or failure, as soon as it is known.
+    ahead : int, optional
+        Results are read in their order: at most so many are worked on, or wait, before they are :meth:`taken`.
     """
 
     def __init__(
@@ -64,13 +69,16 @@ class Computation:
         *,
         isolated: bool = False,
         on_result: Callable[[int, Ref | Failure | BaseException], None] | None = None,
+        ahead: int | None = None,
     ) -> None:
         self._services = services
         self._plan = plan
         self._isolated = isolated
         self._on_result = on_result
+        self._window = None if ahead is None else Window(plan, ahead)
         self._number = services.next_computation()
         self._booking = Booking(services, self._number)
+        self._objects = Belongings(services.clouds.inventory, services.trash.add)
         self._inbox: SimpleQueue[Event] = SimpleQueue()
         self._stop = threading.Event()
         self._delivered: dict[int, Ref] = {}
@@ -82,6 +90,11 @@ class Computation:
     def run(self) -> dict[int, Ref]:
         """Run to the end; returns the ref of each requested unit, and of each datum, by number.
 
+        Results that hold their value are left out when each was told to ``on_result``.
+
+        Objects of what was asked for are the caller's to let go, and so are those of results that ``on_result`` got
+        before an error. All other objects are gone when this ends, or soon after.
+
         Raises
         ------
         BaseException
@@ -92,15 +105,19 @@ class Computation:
         services.publish(EventKind.COMPUTE_STARTED, self._number, units=len(plan.units))
         began = time.monotonic()
         error: BaseException | None = None
+        kept: list[str] = []
         try:
             self._callbacks.start()
             with metered(services, "upload"):
-                self._graph = store_program(services, plan.program, len(plan.units))
+                self._graph = store_program(services, self._objects, plan.program, len(plan.units))
                 data = self._data()
             self._drive(data)
-            return self._delivered | dict(enumerate(data, len(plan.units)))
+            refs = self._delivered | dict(enumerate(data, len(plan.units)))
+            kept = handed_over(plan, refs)
+            return refs
         except BaseException as raised:
             error = raised
+            kept = handed_over(plan, self._delivered) if self._on_result is not None else []
             self._halt()
             raise
         finally:
@@ -112,16 +129,21 @@ class Computation:
                 message="" if error is None else f"{type(error).__name__}: {error}",
             )
             self._callbacks.finish(failed=error is not None)
+            self._objects.close(kept)
 
     def cancel(self) -> None:
         """End the computation from another thread; it raises :class:`~cloudoffload.errors.Cancelled`."""
         self._inbox.put(Stopped(Cancelled("the computation was cancelled")))
 
+    def taken(self, results: int) -> None:
+        """The reader has taken further results: as many more may be worked on."""
+        self._inbox.put(Taken(results))
+
     def _data(self) -> list[Ref]:
         plan = self._plan
         fresh = [i for i in range(len(plan.data)) if i not in plan.known]
         refs = dict(plan.known)
-        refs.update(zip(fresh, store_data(self._services, [plan.data[i] for i in fresh]), strict=True))
+        refs.update(zip(fresh, store_data(self._services, self._objects, [plan.data[i] for i in fresh]), strict=True))
         return [refs[i] for i in range(len(plan.data))]
 
     def _drive(self, data: list[Ref]) -> None:
@@ -138,12 +160,9 @@ class Computation:
             tries=services.settings.retries,
             first_deadline=services.settings.call.seconds,
             isolated=self._isolated,
+            window=self._window,
         )
-        try:
-            self._react(loop)
-        except BaseException:
-            services.trash.add(loop.stored)  # nobody gets to know them
-            raise
+        self._react(loop)
 
     def _react(self, loop: Loop) -> None:
         services = self._services
@@ -186,16 +205,20 @@ class Computation:
             if isinstance(action, Send):
                 self._send(action.draft)
             elif isinstance(action, Deliver):
-                if isinstance(action.result, Ref):
-                    self._delivered[action.number] = action.result
-                if self._on_result is not None:
-                    self._on_result(action.number, action.result)
+                self._deliver(action.number, action.result)
             elif isinstance(action, Free):
-                self._services.trash.add([ref.key for ref in action.refs])
+                self._objects.discard([ref.key for ref in action.refs])
             elif isinstance(action, Wake):
                 self._wake = action.at
             else:
                 self._finish = action
+
+    def _deliver(self, number: int, result: Ref | Failure | BaseException) -> None:
+        # Who is told of each result has its value, too: many hold it inside, and must not pile up here.
+        if isinstance(result, Ref) and (self._on_result is None or result.data is None):
+            self._delivered[number] = result
+        if self._on_result is not None:
+            self._on_result(number, result)
 
     def _send(self, draft: Draft) -> None:
         self._booking.sent(draft)
@@ -207,13 +230,31 @@ class Computation:
         services = self._services
         try:
             with services.slot(draft.provider, self._stop):
-                call = seal_draft(services, self._number, draft, self._graph, self._inline_limit(draft))
+                limit = self._inline_limit(draft)
+                call = seal_draft(services, self._objects, self._number, draft, self._graph, limit)
                 self._booking.invoked(draft)
-                outcome = services.clouds.providers[draft.provider].invoke(call, self._stop)
+                outcome = self._answer(draft, call)
         except BaseException as error:  # noqa: BLE001 - whatever a provider raises, the loop must learn it
             self._inbox.put(Lost(draft.number, error))
         else:
             self._inbox.put(Answered(draft.number, outcome))
+
+    def _answer(self, draft: Draft, call: Call) -> Outcome:
+        """Outcome of a call; whatever becomes of it, the objects that it may leave belong to this computation."""
+        services = self._services
+        try:
+            outcome = services.clouds.providers[draft.provider].invoke(call, self._stop)
+        except BaseException:
+            keys = output_keys(services, self._number, draft)
+            self._objects.may_have_written(keys, time.monotonic(), draft.seconds + OVERRUN_SECONDS)
+            raise
+        for result in outcome.results:
+            if isinstance(result, Ref) and result.data is None:
+                self._objects.wrote(result.key, result.nbytes)
+        # A barrier's readers read its inputs, too.
+        if not any(self._plan.units[unit.number].keeps_inputs for unit in draft.units):
+            self._objects.discard_if_written(spilled_key(services, self._number, draft))
+        return outcome
 
     def _inline_limit(self, draft: Draft) -> int:
         """Up to which size values come back in the outcome, bytes; each then travels once more for each reader."""
@@ -233,8 +274,6 @@ class Computation:
                 break
             if isinstance(event, Answered) and event.call in waiting:
                 self._booking.answered(event.call, event.outcome)
-                late = [ref for ref in event.outcome.results if isinstance(ref, Ref) and ref.data is None]
-                self._services.trash.add([ref.key for ref in late])  # nobody gets to know them
             elif isinstance(event, Lost) and event.call in waiting:
                 self._booking.lost(event.call, event.error)
         for call in list(waiting):

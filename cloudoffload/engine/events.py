@@ -46,6 +46,8 @@ class Totals:
     bytes_processed: int = 0  # read and written by workers
     client_bytes_in: int = 0  # through this machine, results included
     client_bytes_out: int = 0
+    store_bytes: int = 0  # of objects that this run has in its store now
+    store_bytes_peak: int = 0  # the most that they ever were
     seconds: float = 0.0  # since the session began
     providers: Mapping[str, ProviderTotals] = field(default_factory=dict)
 

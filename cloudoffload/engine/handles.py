@@ -14,7 +14,7 @@ from cloudoffload.types import Edge, Plan, Ref
 
 
 def handles(
-    plan: Plan, refs: dict[int, Ref], load: Callable[[Ref], Any], delete: Callable[[list[str]], None]
+    plan: Plan, refs: dict[int, Ref], load: Callable[[Ref], Any], let_go: Callable[[list[str]], None]
 ) -> dict[Edge, RemoteValue]:
     """Handles of a plan's stored results, one for each, however often it was asked for.
 
@@ -26,21 +26,22 @@ def handles(
         Where its values lie, by number.
     load : callable
         Downloads a value, for another scheduler.
-    delete : callable
-        Deletes objects by key; called when the last handle of an object is gone.
+    let_go : callable
+        Takes keys of objects that are not needed any more; called when the last handle of an object is gone.
     """
     total = len(plan.units)
-    objects: dict[str, _Kept] = {}
+    objects: dict[int, _Kept] = {}
     found: dict[Edge, RemoteValue] = {}
     for edge in dict.fromkeys(plan.results):
         ref = part_of(refs[edge.source], edge)
         held: _Kept | None = None
         if edge.source - total in plan.known:
             held = _Kept(lambda: None, plan.data[edge.source - total])  # persisted before, by somebody else
-        elif edge.source < total and ref.data is None:
-            if ref.key not in objects:
-                objects[ref.key] = _Kept(partial(delete, [ref.key]))
-            held = objects[ref.key]
+        elif ref.data is None:
+            # By source, not by key: data of equal content share an object, and each has to let it go.
+            if edge.source not in objects:
+                objects[edge.source] = _Kept(partial(let_go, [ref.key]))
+            held = objects[edge.source]
         found[edge] = RemoteValue(ref, load, held or _nothing)
     return found
 
@@ -62,4 +63,4 @@ def _let_go(let_go: Callable[[], None], pid: int) -> None:
 
 
 def _nothing() -> None:
-    """A value inside the handle, or one that stays for the whole run, needs no deletion."""
+    """A value inside the handle needs no deletion."""

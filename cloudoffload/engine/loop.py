@@ -25,15 +25,20 @@ from cloudoffload.engine.messages import (
     Lost,
     Send,
     Stopped,
+    Taken,
     Wake,
 )
 from cloudoffload.engine.reads import most_reads
 from cloudoffload.engine.ready import Kind, ReadyUnits
+from cloudoffload.engine.window import Window
 from cloudoffload.errors import BudgetExceeded, Throttled, TimedOut, WorkerLost
 from cloudoffload.types import Assignment, Edge, Failure, Plan, Ref, Unit
 
 _MIN_DEADLINE = 30.0
 _DEADLINE_MARGIN = 10.0
+_READ = Ref("", "", (0, 0), 0, b"")
+"""In place of the ref of a value that nobody needs any more: many hold the value itself."""
+
 _ASK_AGAIN = 0.2
 """How long a full budget is left alone while other computations hold reservations, seconds."""
 
@@ -61,6 +66,8 @@ class Loop:
         Seconds that a call of unknown length gets where time costs money.
     isolated : bool
         A failed unit fails alone instead of ending the computation (units are then independent of each other).
+    window : Window, optional
+        Of a reader who takes the results one after the other: what is out of reach waits.
     """
 
     def __init__(
@@ -75,6 +82,7 @@ class Loop:
         tries: int,
         first_deadline: float,
         isolated: bool = False,
+        window: Window | None = None,
     ) -> None:
         self._units = plan.units
         self._lanes = lanes
@@ -84,6 +92,7 @@ class Loop:
         self._tries = tries
         self._first_deadline = first_deadline
         self._isolated = isolated
+        self._window = window
         total = len(plan.units)
         self._refs: list[Ref | None] = [None] * total + list(data)
         self._left = total
@@ -116,11 +125,14 @@ class Loop:
         if isinstance(event, Begun):
             for number, missing in enumerate(self._missing):
                 if not missing:
-                    self._ready.add(number)
+                    self._make_ready(number)
         elif isinstance(event, Answered):
             self._answered(event, now, actions)
         elif isinstance(event, Lost):
             self._lost(self._ended(event.call), event.error, now, actions)
+        elif isinstance(event, Taken) and self._window is not None:
+            for number in self._window.taken(event.results):
+                self._ready.add(number)
         elif isinstance(event, Stopped):
             self._finish(event.error, actions)
         if not self._over:
@@ -131,11 +143,6 @@ class Loop:
     def in_flight(self) -> tuple[Draft, ...]:
         """Calls without an answer."""
         return tuple(self._calls.values())
-
-    @property
-    def stored(self) -> list[str]:
-        """Keys of the objects that units have written, also of those that were freed."""
-        return [ref.key for ref in self._refs[: len(self._units)] if ref is not None and ref.data is None]
 
     @property
     def done(self) -> int:
@@ -149,16 +156,13 @@ class Loop:
 
     def _answered(self, event: Answered, now: float, actions: list[Action]) -> None:
         draft = self._ended(event.call)
-        # All of them at once: whatever ends the computation below, `stored` knows every object.
-        for assignment, result in zip(draft.units, event.outcome.results, strict=True):
-            if isinstance(result, Ref):
-                self._refs[assignment.number] = result
         done: list[float] = []
         freed: list[Ref] = []
         for assignment, result, seconds in zip(
             draft.units, event.outcome.results, event.outcome.unit_seconds, strict=True
         ):
             if isinstance(result, Ref):
+                self._refs[assignment.number] = result
                 done.append(seconds)
                 self._commit(assignment.number, result, actions, freed)
                 continue
@@ -168,25 +172,26 @@ class Loop:
                 if self._again(unit.number, lost, now):
                     continue
                 why = self._given_up(unit, lost)
-            if not self._isolated:
-                self._finish(UnitFailed(why, unit) if isinstance(why, Failure) else why, actions)
+            self._fail(unit.number, why, actions)
+            if self._over:
                 return
-            self._settle_failed(unit.number, why, actions)
         self._learned.add(draft.prefix, draft.provider, done)
         if freed:
             actions.append(Free(tuple(freed)))
-        if not self._left:
-            self._finish(None, actions)
+        self._finish_if_done(actions)
 
     def _commit(self, number: int, ref: Ref, actions: list[Action], freed: list[Ref]) -> None:
-        self._left -= 1
+        if self._window is None or self._window.needs(number):
+            self._left -= 1
         unit = self._units[number]
         if unit.requested:
             actions.append(Deliver(number, ref))
+            if not self._readers[number]:
+                self._refs[number] = _READ
         for consumer in self._consumers[number]:
             self._missing[consumer] -= 1
             if not self._missing[consumer]:
-                self._ready.add(consumer)
+                self._make_ready(consumer)
         if not unit.keeps_inputs:
             self._release(unit, freed)
 
@@ -202,6 +207,7 @@ class Loop:
             ref = self._refs[source]
             if not before.requested and ref is not None and ref.data is None:
                 freed.append(ref)
+            self._refs[source] = _READ
 
     def _lost(self, draft: Draft, error: BaseException, now: float, actions: list[Action]) -> None:
         if retries.ran_nothing(error, len(draft.units)) and self._refused(draft, error, now):
@@ -209,12 +215,10 @@ class Loop:
         for assignment in draft.units:
             if not self._again(assignment.number, error, now):
                 given_up = self._given_up(self._units[assignment.number], error)
-                if not self._isolated:
-                    self._finish(given_up, actions)
+                self._fail(assignment.number, given_up, actions)
+                if self._over:
                     return
-                self._settle_failed(assignment.number, given_up, actions)
-        if not self._left:
-            self._finish(None, actions)
+        self._finish_if_done(actions)
 
     def _refused(self, draft: Draft, error: BaseException, now: float) -> bool:
         """Put units aside whose call was refused before any ran; False when that happened too often."""
@@ -256,14 +260,32 @@ class Loop:
         lost.__cause__ = error
         return lost
 
-    def _settle_failed(self, number: int, failure: Failure | BaseException, actions: list[Action]) -> None:
-        self._left -= 1
-        actions.append(Deliver(number, failure))
+    def _fail(self, number: int, why: Failure | BaseException, actions: list[Action]) -> None:
+        """A unit has no value, and no further try."""
+        if self._isolated:
+            self._left -= 1
+            actions.append(Deliver(number, why))
+            return
+        error = UnitFailed(why, self._units[number]) if isinstance(why, Failure) else why
+        if self._window is None:
+            self._finish(error, actions)
+            return
+        self._window.fail(number, error)
+        self._left = self._window.missing(self._refs)
+        self._ready.keep(self._window.needs)
+
+    def _make_ready(self, number: int, *, alone: bool = False) -> None:
+        if self._window is None or self._window.admits(number):
+            self._ready.add(number, alone=alone)
+
+    def _finish_if_done(self, actions: list[Action]) -> None:
+        if not self._left:
+            self._finish(None if self._window is None else self._window.error, actions)
 
     def _dispatch(self, now: float, actions: list[Action]) -> None:
         while self._later and self._later[0][0] <= now:
             _, number, alone = heapq.heappop(self._later)
-            self._ready.add(number, alone=alone)
+            self._make_ready(number, alone=alone)
         too_dear: BudgetExceeded | None = None
         for kind in self._ready.by_priority():
             try:

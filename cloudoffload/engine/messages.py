@@ -70,6 +70,13 @@ class Woken:
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """The reader of a stream has taken further results."""
+
+    results: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stopped:
     """The user wants no more."""
 
@@ -115,5 +122,5 @@ class Finish:
     error: BaseException | None = None
 
 
-Event: TypeAlias = Begun | Answered | Lost | Woken | Stopped
+Event: TypeAlias = Begun | Answered | Lost | Woken | Taken | Stopped
 Action: TypeAlias = Send | Deliver | Free | Wake | Finish

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from cloudoffload.types import Unit
 
@@ -44,6 +44,11 @@ class Kind:
             return taken
         return [heapq.heappop(heap)[1] for _ in range(count)]
 
+    def keep(self, wanted: Callable[[int], bool]) -> None:
+        """Forget all other units."""
+        self._heap = [item for item in self._heap if wanted(item[1])]
+        heapq.heapify(self._heap)
+
 
 class ReadyUnits:
     """All units that may run now.
@@ -67,6 +72,11 @@ class ReadyUnits:
         if kind is None:
             kind = self._kinds[key] = Kind(unit.prefix, alone=alone)
         kind.push(unit.priority, number)
+
+    def keep(self, wanted: Callable[[int], bool]) -> None:
+        """Forget all other units."""
+        for kind in self._kinds.values():
+            kind.keep(wanted)
 
     def by_priority(self) -> Iterator[Kind]:
         """Kinds that have units, the one with the earliest unit first."""

@@ -18,6 +18,7 @@ from cloudoffload.engine.computation import Computation
 from cloudoffload.engine.estimating import Estimated, estimate_plan
 from cloudoffload.engine.failures import to_exception
 from cloudoffload.engine.handles import handles
+from cloudoffload.engine.objects import handed_over
 from cloudoffload.engine.services import Services
 from cloudoffload.engine.shuffling import shuffle_costs
 from cloudoffload.engine.spending import telling_spend
@@ -121,6 +122,7 @@ class Runner:
         isolated: bool = False,
         on_result: Callable[[int, Ref | Failure | BaseException], None] | None = None,
         started: Callable[[Computation], None] | None = None,
+        ahead: int | None = None,
     ) -> dict[int, Ref]:
         """Run a plan; returns where its results lie, by number.
 
@@ -131,7 +133,7 @@ class Runner:
         """
         if self.dry:
             raise Estimated(estimate_plan(self.services, plan, bytes_read))
-        computation = Computation(self.services, plan, isolated=isolated, on_result=on_result)
+        computation = Computation(self.services, plan, isolated=isolated, on_result=on_result, ahead=ahead)
         if started is not None:
             started(computation)
         with self._lock:
@@ -155,11 +157,13 @@ class Runner:
                 values[edge] = fetch(self.services, part_of(ref, edge))
             else:
                 stored[edge] = part_of(ref, edge)
-        with metered(self.services, "download"):
-            downloaded = in_parallel(self.services, partial(fetch, self.services), list(stored.values()))
+        try:
+            with metered(self.services, "download"):
+                downloaded = in_parallel(self.services, partial(fetch, self.services), list(stored.values()))
+        finally:
+            if own := handed_over(plan, refs):
+                self.services.trash.add(own)
         values.update(zip(stored, downloaded, strict=True))
-        if own := [ref.key for edge, ref in stored.items() if edge.source < total]:
-            self.services.trash.add(own)
         return [values[edge] for edge in plan.results]
 
     def handles(self, plan: Plan, refs: dict[int, Ref]) -> dict[Edge, RemoteValue]:
@@ -231,11 +235,12 @@ class Runner:
             raise to_exception(result, unit, self.services.results)
         if isinstance(result, BaseException):
             raise result
-        with metered(self.services, "download"):
-            value = fetch(self.services, result)
-        if result.data is None:
-            self.services.trash.add([result.key])
-        return value
+        try:
+            with metered(self.services, "download"):
+                return fetch(self.services, result)
+        finally:
+            if result.data is None:
+                self.services.trash.add([result.key])
 
     def _load(self, ref: Ref) -> Any:
         """Value of a persisted collection, for another scheduler."""

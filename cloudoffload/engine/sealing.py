@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudoffload.engine.messages import Draft
+from cloudoffload.engine.objects import Belongings
 from cloudoffload.engine.services import STORE, Services
 from cloudoffload.engine.storing import metered
 from cloudoffload.routing.route import LOCAL
@@ -19,31 +20,35 @@ LIFETIME_MARGIN = 900.0
 """Seconds beyond its deadline for which a call may still be accepted: queues and clocks are not exact."""
 
 
-def seal_draft(services: Services, computation: int, draft: Draft, graph: Ref, inline_limit: int) -> Call:
+def seal_draft(
+    services: Services, objects: Belongings, computation: int, draft: Draft, graph: Ref, inline_limit: int
+) -> Call:
     """The signed call of a draft.
 
     Parameters
     ----------
     services : Services
-    Of the session.
+        Of the session.
+    objects : Belongings
+        Of the computation.
     computation : int
-    Its number.
+        Its number.
     draft : Draft
-    What to send.
+        What to send.
     graph : Ref
-    Where the program lies.
+        Where the program lies.
     inline_limit : int
-    Up to which size values come back in the outcome, bytes.
+        Up to which size values come back in the outcome, bytes.
     """
     call_id = services.call_id(computation, draft)
     order = Order(
         run=services.run,
         call=call_id,
         graph=graph,
-        units=_spilled(services, computation, draft),
+        units=_spilled(services, objects, computation, draft),
         stores={STORE: services.clouds.worker_access()},
         output=STORE,
-        prefix=f"{prefix_of(services.run)}{computation}/",
+        prefix=_folder(services, computation),
         seconds=draft.seconds,
         answer_key=secrets.token_bytes(32),
         results=services.results,
@@ -65,15 +70,30 @@ def seal_draft(services: Services, computation: int, draft: Draft, graph: Ref, i
     )
 
 
-def _spilled(services: Services, computation: int, draft: Draft) -> tuple[Assignment, ...]:
+def spilled_key(services: Services, computation: int, draft: Draft) -> str:
+    """Key of the object that holds a call's small inputs when they are too many for one request."""
+    return f"{_folder(services, computation)}call-{draft.number}"
+
+
+def output_keys(services: Services, computation: int, draft: Draft) -> list[str]:
+    """Keys of the objects that the call of a draft may write."""
+    folder = _folder(services, computation)
+    return [f"{folder}{unit.number}-{unit.attempt}" for unit in draft.units]
+
+
+def _folder(services: Services, computation: int) -> str:
+    return f"{prefix_of(services.run)}{computation}/"
+
+
+def _spilled(services: Services, objects: Belongings, computation: int, draft: Draft) -> tuple[Assignment, ...]:
     """The call's units; small values that are too many for one request go through the store after all."""
     limit = services.clouds.lanes[draft.provider].card.request_bytes // 4
     inline = {ref.digest: ref.data for unit in draft.units for ref in unit.inputs if ref.data is not None}
     if sum(map(len, inline.values())) <= limit:
         return draft.units
-    key = f"{prefix_of(services.run)}{computation}/call-{draft.number}"
+    key = spilled_key(services, computation, draft)
     with metered(services, "spill"):
-        services.clouds.store.put(key, list(inline.values()))
+        objects.wrote(key, services.clouds.store.put(key, list(inline.values())))
     starts = dict(zip(inline, _offsets(list(inline.values())), strict=True))
 
     def moved(ref: Ref) -> Ref:

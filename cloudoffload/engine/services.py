@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -14,12 +14,13 @@ from cloudoffload.engine.clouds import Clouds
 from cloudoffload.engine.events import Event, EventKind, Events, ProviderTotals, Totals
 from cloudoffload.engine.learned import Learned
 from cloudoffload.engine.messages import Draft
+from cloudoffload.engine.objects import Inventory
 from cloudoffload.engine.threads import DaemonPool, Trash
 from cloudoffload.errors import Cancelled
 from cloudoffload.ledger.ledger import Ledger
 from cloudoffload.routing.route import Candidate, Decision, route
 from cloudoffload.settings import Settings
-from cloudoffload.types import Ref, Requirements, Resources, Unit
+from cloudoffload.types import Requirements, Resources, Unit
 from cloudoffload.wire.signing import Signer
 from cloudoffload.worker.deadline import GRACE
 
@@ -61,12 +62,18 @@ class Counters:
                 changed["providers"] = {**totals.providers, provider: after}
             self._totals = replace(totals, **changed)
 
-    def read(self, ledger: Ledger) -> Totals:
-        """Sums as they are now, with the ledger's dollars."""
+    def read(self, ledger: Ledger, inventory: Inventory) -> Totals:
+        """Sums as they are now, with the ledger's dollars and the store's bytes."""
         balance = ledger.balance
         with self._lock:
-            seconds = time.monotonic() - self._started
-            return replace(self._totals, usd=balance.committed, usd_reserved=balance.reserved, seconds=seconds)
+            return replace(
+                self._totals,
+                usd=balance.committed,
+                usd_reserved=balance.reserved,
+                store_bytes=inventory.nbytes,
+                store_bytes_peak=inventory.peak,
+                seconds=time.monotonic() - self._started,
+            )
 
 
 @dataclass(slots=True)
@@ -84,7 +91,6 @@ class Services:
     learned: Learned = field(default_factory=Learned)
     counters: Counters = field(default_factory=Counters)
     pool: DaemonPool = field(default_factory=lambda: DaemonPool("cloudoffload"))
-    stored: dict[bytes, Ref] = field(default_factory=dict)  # content-addressed objects of this run, by digest
     trash: Trash = field(init=False)
     _computations: int = 0
     _slots: dict[str, threading.Semaphore] = field(init=False)
@@ -92,7 +98,7 @@ class Services:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self.trash = Trash(self.clouds.store.delete)
+        self.trash = Trash(self._delete)
         self._slots = {lane.name: threading.Semaphore(lane.slots) for lane in self.clouds.lanes.values()}
 
     def close(self) -> None:
@@ -142,7 +148,11 @@ class Services:
 
     def publish(self, kind: EventKind, computation: int, **fields: Any) -> None:
         """Tell the listeners what happened."""
-        self.events.publish(Event(kind, computation, self.counters.read(self.ledger), **fields))
+        self.events.publish(Event(kind, computation, self.totals(), **fields))
+
+    def totals(self) -> Totals:
+        """Running sums of the session as they are now."""
+        return self.counters.read(self.ledger, self.clouds.inventory)
 
     def decide(self, unit: Unit) -> Decision:
         """Where a unit goes, and why."""
@@ -191,3 +201,9 @@ class Services:
     def call_id(self, computation: int, draft: Draft) -> str:
         """Name of a call, unique in the run."""
         return f"{computation}-{draft.number}"
+
+    def _delete(self, keys: Iterable[str]) -> None:
+        inventory = self.clouds.inventory
+        doomed = inventory.let_go(keys)
+        self.clouds.store.delete([*doomed, *inventory.due(time.monotonic())])
+        inventory.deleted(doomed)

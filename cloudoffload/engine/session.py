@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from types import TracebackType
@@ -18,13 +18,14 @@ from dask.local import get_sync
 
 from cloudoffload.engine import scheduler
 from cloudoffload.engine.clouds import Clouds
-from cloudoffload.engine.collections import expression, nested, rebuilt
+from cloudoffload.engine.collections import expression, in_partitions, nested, rebuilt
 from cloudoffload.engine.estimating import estimate_plan
 from cloudoffload.engine.events import Events, Totals
 from cloudoffload.engine.options import read_options
 from cloudoffload.engine.runner import Runner
 from cloudoffload.engine.services import Services
 from cloudoffload.engine.spending import note_spend
+from cloudoffload.engine.streaming import Stream
 from cloudoffload.errors import SessionClosed
 from cloudoffload.graph import remote
 from cloudoffload.graph.expression import materialize
@@ -66,7 +67,8 @@ class Session:
     workers : int, optional
         Worker processes on this machine.
     memory_mb : int, optional
-        Memory limit of each of them, MB.
+        Most memory that each of them, and what it starts, may hold, MB: one that holds more is ended. A store that lies
+        in memory is taken off it, in equal shares.
     results : str, optional
         What the client may decode: ``"data"``, ``"verified"`` or ``"pickle"``.
     tags : mapping of str to str, optional
@@ -175,6 +177,50 @@ class Session:
         kept = rebuilt(found, expr, keys, lambda key, place: remote.node(key, values[plan.results[place]]))
         return list(repack(kept))
 
+    def stream(
+        self, collection: Any, *, ahead: int | None = None, requirements: Requirements | None = None
+    ) -> Generator[Any, None, None]:
+        """Values of a collection's partitions one after the other, each as soon as those before it were yielded.
+
+        Meanwhile the next ones are computed. They wait in the store: this machine holds the partition that was yielded,
+        the one after it, and no more. Each is deleted from the store when it is downloaded.
+
+        Parameters
+        ----------
+        collection : Dask collection, or list of them
+            A dataframe or series yields frames or series, partition by partition. An array yields its blocks as arrays
+            of as many dimensions, the last index moving fastest (C order of ``array.blocks``). A bag yields a list for
+            each partition, a delayed value itself. Several collections follow each other.
+        ahead : int, optional
+            How many partitions may be worked on, or wait in the store, before they are downloaded: work further ahead
+            is not begun. Default: twice as many as there may be calls at a time, at most 256. More of them help where
+            partitions are tiny.
+        requirements : Requirements, optional
+            Of this computation.
+
+        Yields
+        ------
+        object
+            The next partition. Planning happens at once, all else begins with the first of them. Who leaves early
+            (``break``, an exception, Ctrl-C, ``close()``) ends the computation, and what it has stored is deleted.
+
+        Raises
+        ------
+        PlanError, BudgetExceeded, TaskError, ProviderError, Cancelled
+            As :meth:`get`; an error comes where its partition would, behind all partitions before it.
+        SettingsError
+            ``ahead`` is not a number from 1.
+        TypeError
+            There is no Dask collection.
+        """
+        stated = {} if requirements is None else {name: getattr(requirements, name) for name in Requirements.__slots__}
+        runner = self._open()
+        expr, keys = in_partitions(collection)
+        with runner.working():
+            plan = runner.plan(expr, *materialize(expr, keys), stated)
+        bytes_read = parquet_bytes(expr) if runner.dry else 0
+        return Stream(runner, plan, ahead=ahead, bytes_read=bytes_read).values()
+
     def plan(self, *collections: Any) -> Plan:
         """Units that computing these collections would run; nothing is run."""
         expr, keys = expression(collections, finalize=True)
@@ -211,8 +257,8 @@ class Session:
         return Report(self.ledger.rows(), by, self.ledger.reserved)
 
     def stats(self) -> dict[str, Any]:
-        """Counts of the session: units, calls, retries, bytes through this machine, seconds, by provider."""
-        totals = Totals() if self._runner is None else self._runner.services.counters.read(self.ledger)
+        """Counts of the session: units, calls, retries, bytes through this machine and in the store, by provider."""
+        totals = Totals() if self._runner is None else self._runner.services.totals()
         return {
             "units": totals.units_done,
             "calls": totals.calls,
@@ -223,6 +269,8 @@ class Session:
             "client_bytes_in": totals.client_bytes_in,
             "client_bytes_out": totals.client_bytes_out,
             "bytes_processed": totals.bytes_processed,
+            "store_bytes": totals.store_bytes,
+            "store_bytes_peak": totals.store_bytes_peak,
             "seconds": totals.seconds,
             "providers": {
                 name: {"units": part.units, "calls": part.calls, "usd": part.usd}

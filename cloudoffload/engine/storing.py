@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from cloudoffload.engine.objects import Belongings
 from cloudoffload.engine.services import STORE, Services
 from cloudoffload.types import Edge, Ref, Resources
 from cloudoffload.wire.codecs import encode_pickle
@@ -26,13 +27,15 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def store_program(services: Services, program: bytes, calls: int) -> Ref:
+def store_program(services: Services, objects: Belongings, program: bytes, calls: int) -> Ref:
     """Ref of a pickled program: inside the calls when it is small, else an object that every worker reads once.
 
     Parameters
     ----------
     services : Services
         Of the session.
+    objects : Belongings
+        Of the computation.
     program : bytes
         The pickled units.
     calls : int
@@ -44,14 +47,14 @@ def store_program(services: Services, program: bytes, calls: int) -> Ref:
         return Ref("", "", (0, len(program)), len(program), identity, data=program)
 
     def put(piece: bytes) -> Ref:
-        return _put_once(services, "graphs", identity, [piece], (0, len(piece)), len(piece))
+        return _put_once(services, objects, "graphs", identity, [piece], (0, len(piece)), len(piece))
 
     return in_parallel(services, put, [program])[0]
 
 
-def store_data(services: Services, values: Iterable[Any]) -> list[Ref]:
-    """Refs of values that a graph held inline, each stored once in a run."""
-    return in_parallel(services, lambda value: _store_value(services, value), list(values))
+def store_data(services: Services, objects: Belongings, values: Iterable[Any]) -> list[Ref]:
+    """Refs of values that a graph held inline; what several computations need at a time is stored once."""
+    return in_parallel(services, lambda value: _store_value(services, objects, value), list(values))
 
 
 def part_of(ref: Ref, edge: Edge) -> Ref:
@@ -121,20 +124,25 @@ def _next(places: deque[int]) -> int | None:
         return None
 
 
-def _store_value(services: Services, value: Any) -> Ref:
+def _store_value(services: Services, objects: Belongings, value: Any) -> Ref:
     packed = pack_value(encode_pickle(value), services.clouds.store.algorithm)
     span = (packed.span.offset, packed.span.length)
     if packed.nbytes <= services.settings.inline_limit:
         return Ref("", "", span, packed.nbytes, packed.span.digest, data=b"".join(packed.pieces))
-    return _put_once(services, "data", packed.span.digest, packed.pieces, span, packed.nbytes)
+    return _put_once(services, objects, "data", packed.span.digest, packed.pieces, span, packed.nbytes)
 
 
 def _put_once(
-    services: Services, folder: str, identity: bytes, pieces: list[Any], span: tuple[int, int], nbytes: int
+    services: Services,
+    objects: Belongings,
+    folder: str,
+    identity: bytes,
+    pieces: list[Any],
+    span: tuple[int, int],
+    nbytes: int,
 ) -> Ref:
-    known = services.stored.get(identity)
-    if known is None:
-        key = f"{prefix_of(services.run)}{folder}/{identity.hex()}"
+    def write(key: str) -> Ref:
         services.clouds.store.put_if_absent(key, pieces)
-        known = services.stored[identity] = Ref(STORE, key, span, nbytes, identity)
-    return known
+        return Ref(STORE, key, span, nbytes, identity)
+
+    return objects.share(identity, f"{prefix_of(services.run)}{folder}/", write)

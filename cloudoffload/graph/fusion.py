@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from dask._task_spec import Alias, GraphNode
+from dask._task_spec import Alias, GraphNode, Task, _execute_subgraph
 
 from cloudoffload.graph.steps import flatten, topological
 from cloudoffload.types import Key
@@ -17,8 +17,8 @@ class Group:
 
     key: Key  # of the value that it makes
     nodes: list[tuple[Key, GraphNode]]  # in topological order
-    members: list[Key] = field(default_factory=list)  # keys of the graph's tasks in it
-    taken: set[Key] = field(default_factory=set)  # names in use inside
+    members: list[Key]  # keys of the graph's tasks in it
+    taken: set[Key] | None = None  # names in use inside; made when a second task joins a plain first one
     made: set[Key] | None = None  # names of its nodes; made when a second task may join
 
 
@@ -57,6 +57,9 @@ def fuse_chains(
                 _append(group, key, node, resolve)
                 groups[key] = group
                 continue
+        if type(node) is Task and node.func is not _execute_subgraph:
+            groups[key] = Group(key, [(key, node)], [key])
+            continue
         taken = set(node.dependencies)
         groups[key] = Group(key, flatten(key, node, taken), [key], taken)
     return list(groups.values())
@@ -80,6 +83,8 @@ def _fits(group: Group, key: Key, node: GraphNode, resolve: Callable[[Key], Key]
 
 def _append(group: Group, key: Key, node: GraphNode, resolve: Callable[[Key], Key]) -> None:
     assert group.made is not None
+    if group.taken is None:
+        group.taken = {group.key, *group.nodes[0][1].dependencies}
     count = len(group.nodes)
     for name in node.dependencies:
         if name not in group.taken and resolve(name) == group.key and name != group.key:

@@ -8,7 +8,7 @@ Here they become the shuffle through the store; what can't be rewritten is refus
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dask._task_spec import Alias, DataNode, GraphNode, NestedContainer, Task, TaskRef, _execute_subgraph
@@ -56,10 +56,22 @@ def rewrite(graph: dict[Key, GraphNode]) -> dict[Key, GraphNode]:
     UnsupportedGraph
         It holds a P2P shuffle of ``distributed``, or uses partd in a way that is unknown here.
     """
-    roles = _Roles()
-    if not any(roles.inside(node) for node in graph.values()):
+    if not holds_shuffle(graph.values()):
         return graph
+    roles = _Roles()
     return _Rewriter(_Spreader(graph, roles), roles).rewritten()
+
+
+def holds_shuffle(nodes: Iterable[GraphNode]) -> bool:
+    """Whether any of these nodes is, or holds, a part of a shuffle through local disk.
+
+    Raises
+    ------
+    UnsupportedGraph
+        One of them is part of a P2P shuffle of ``distributed``.
+    """
+    roles = _Roles()
+    return any(roles.inside(node) for node in nodes)
 
 
 class _Roles:
@@ -98,7 +110,7 @@ def _role(function: Any) -> str:
     while isinstance(function, functools.partial):
         function = function.func
     named = function if hasattr(function, "__qualname__") else type(function)
-    module = getattr(named, "__module__", None) or ""
+    module = getattr(named, "__module__", None) or ""  # methods of built-in types, such as str.upper, have none
     if module.partition(".")[0] == "partd":
         return _FILE
     return _P2P if module.startswith("distributed.shuffle") else _ROLES.get((module, named.__qualname__), "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef, cull
@@ -16,7 +16,7 @@ from cloudoffload.graph.annotations import FIELDS, has_prefix, with_stated
 from cloudoffload.graph.collecting import collection_paused
 from cloudoffload.graph.credentials import refuse_credentials
 from cloudoffload.graph.fusion import Group, fuse_chains
-from cloudoffload.graph.legacy_shuffle import rewrite
+from cloudoffload.graph.legacy_shuffle import holds_shuffle, rewrite
 from cloudoffload.graph.lifting import SCALARS, Data, is_small, lift
 from cloudoffload.graph.local_paths import classify
 from cloudoffload.graph.ordering import places
@@ -25,6 +25,8 @@ from cloudoffload.graph.staging import staged
 from cloudoffload.graph.steps import to_steps
 from cloudoffload.types import Edge, Emit, Key, PartName, Plan, Requirements, Unit
 from cloudoffload.wire.program import Entry, dump, entry
+
+_NONE: frozenset[Key] = frozenset()
 
 
 @dataclass(slots=True)
@@ -83,13 +85,36 @@ def make_plan(
     PlanError
         The graph can't be run as asked.
     """
-    tasks, notes = staged(remote.lifted(rewrite(cull(tasks, set(wanted)))), set(wanted), shuffle_costs)
-    shipped = {key: node for key, node in tasks.items() if not _is_remote(node)}
-    refuse_credentials(shipped)
-    here = classify(shipped)
+    tasks, notes = staged(remote.lifted(_rewritten(cull(tasks, set(wanted)))), set(wanted), shuffle_costs)
+    shipped = {key: node for key, node in tasks.items() if not remote.holds_remote(node)}
+    telling = _telling(shipped)
+    refuse_credentials(telling)
+    here = classify(shipped) if classify(telling) else {}
     sources = _sort_out(tasks, set(wanted))
     groups = _groups(sources, wanted)
     return _assemble(sources, groups, wanted, here, _Wishes(requirements, stated or {}, rules or {}), notes)
+
+
+def _rewritten(tasks: dict[Key, GraphNode]) -> dict[Key, GraphNode]:
+    """The graph with legacy shuffles through the store; most graphs have none, which few of their tasks tell."""
+    return rewrite(tasks) if holds_shuffle(_telling(tasks).values()) else tasks
+
+
+def _telling(tasks: dict[Key, GraphNode]) -> dict[Key, GraphNode]:
+    """Without the tasks that call a function with nothing but numbers, if another such task calls the same function.
+
+    What can be said of the others by looking at what they carry holds for these too, and a very large graph has few
+    others.
+    """
+    seen: set[int] = set()
+    telling: dict[Key, GraphNode] = {}
+    for key, node in tasks.items():
+        if type(node) is Task and _is_plain(node):
+            if id(node.func) in seen:
+                continue
+            seen.add(id(node.func))
+        telling[key] = node
+    return telling
 
 
 @dataclass(slots=True)
@@ -123,7 +148,7 @@ def _sort_out(tasks: dict[Key, GraphNode], wanted: set[Key]) -> _Sources:
             sources.aliases[key] = node.target
         elif type(node) is DataNode:
             sources.values[key] = node.value
-        elif _is_remote(node):
+        elif remote.holds_remote(node):
             sources.remotes[key] = node.args[0]
         elif type(node) is Task and shuffle.is_join(node.func) and "part" in node.kwargs:
             part = ("shuffle-part", key)
@@ -133,10 +158,6 @@ def _sort_out(tasks: dict[Key, GraphNode], wanted: set[Key]) -> _Sources:
             sources.tasks[key] = node
     _find_items(sources, wanted)
     return sources
-
-
-def _is_remote(node: GraphNode) -> bool:
-    return type(node) is Task and node.func is remote.load
 
 
 def _find_items(sources: _Sources, wanted: set[Key]) -> None:
@@ -174,7 +195,9 @@ def _referred(reference: TaskRef | Alias) -> Key:
 
 def _groups(sources: _Sources, wanted: Sequence[Key]) -> list[Group]:
     dependencies = {
-        key: frozenset(task for name in node.dependencies if (task := sources.task_of(name)) is not None)
+        key: frozenset([task for name in node.dependencies if (task := sources.task_of(name)) is not None])
+        if node.dependencies
+        else _NONE
         for key, node in sources.tasks.items()
     }
     protected = {task for key in wanted if (task := sources.task_of(key)) is not None}
@@ -202,7 +225,7 @@ def _assemble(
         key = sources.resolve(key)
         if key in sources.parts:
             source, part = sources.parts[key]
-            return replace(edge(source), part=part)
+            return edge(source)._replace(part=part)
         if key in numbers:
             return Edge(numbers[key])
         value = sources.remotes[key] if key in sources.remotes else sources.values[key]

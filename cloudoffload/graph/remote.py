@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dask._task_spec import GraphNode, Task, TaskRef, _execute_subgraph
+from dask._task_spec import DataNode, GraphNode, Task, TaskRef, _execute_subgraph
 
 from cloudoffload.types import Key, Ref
 
@@ -49,9 +49,28 @@ def load(remote: RemoteValue) -> Any:
     return remote.load()
 
 
-def node(key: Key, remote: RemoteValue) -> GraphNode:
+class RemoteNode(Task):  # type: ignore[misc]
     """Graph node of a persisted value."""
-    return Task(key, load, remote)
+
+    __slots__ = ()
+
+    def result(self) -> Any:
+        """Download the value: who looks into a persisted graph expects values there, or futures with this method."""
+        return self.args[0].load()
+
+    def __reduce__(self) -> Any:
+        # A collection that leaves this process takes its values with it: nobody elsewhere can reach the store.
+        return DataNode, (self.key, self.result())
+
+
+def node(key: Key, remote: RemoteValue) -> RemoteNode:
+    """Graph node of a persisted value."""
+    return RemoteNode(key, load, remote)
+
+
+def holds_remote(node: GraphNode) -> bool:
+    """Whether this is the node of a persisted value; Dask's optimizer of bags copies it as a plain task."""
+    return isinstance(node, Task) and node.func is load
 
 
 def lifted(tasks: Mapping[Key, GraphNode]) -> dict[Key, GraphNode]:
@@ -70,7 +89,7 @@ def _without(key: Key, task: GraphNode, lifted: dict[Key, GraphNode]) -> GraphNo
     moved: dict[Key, TaskRef] = {}
     changed = False
     for name, item in inner.items():
-        if type(item) is Task and item.func is load:
+        if holds_remote(item):
             # Names inside of a fused task are its own: they may mean something else outside.
             place = ("persisted", key, name)
             lifted[place] = item

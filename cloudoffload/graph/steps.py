@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef, _execute_subgraph
@@ -83,11 +83,15 @@ def _holds_nodes(node: Task) -> bool:
     return any(isinstance(item, GraphNode) for item in (*node.args, *node.kwargs.values()))
 
 
-def topological(dependencies: Mapping[Key, Iterable[Key]]) -> Iterator[Key]:
+def topological(dependencies: Mapping[Key, Collection[Key]]) -> Iterator[Key]:
     """Keys so that each comes after those that it depends on; dependencies outside of the mapping are left out."""
     seen: set[Key] = set()
     for root in dependencies:
         if root in seen:
+            continue
+        if not dependencies[root]:
+            seen.add(root)
+            yield root
             continue
         stack: list[tuple[Key, bool]] = [(root, False)]
         while stack:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 import json
 import os
 import queue
@@ -13,11 +14,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from threading import Event
 
 from cloudoffload.errors import Cancelled, OutOfMemory, ProviderDown, TimedOut, WireError
+from cloudoffload.providers.local_memory import children, held
 from cloudoffload.types import Call, Failure, FailureKind, Outcome, RateCard
 from cloudoffload.wire.outcome import open_outcome
 from cloudoffload.worker.deadline import EXIT_STATUS
@@ -26,10 +27,16 @@ from cloudoffload.worker.local import LENGTH, REFUSED, write_all
 LOOK_MS = 200
 """How often a waiting call looks whether it was cancelled, milliseconds."""
 
-WATCH_SECONDS = 0.05
-"""How often the memory of busy workers is read."""
+WATCH_SECONDS = 0.02
+"""How often the memory of busy workers is read. In between a worker can't grow by more than it allows itself: see
+:mod:`cloudoffload.worker.memory`."""
+
+_FAMILY_EVERY = 5
+"""Every how many looks those are counted, too, that a worker has started: finding them takes longer."""
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_SMALL_RESERVES = {"MIMALLOC_ARENA_RESERVE": "64MiB"}
+"""Arrow's allocator reserves 1 GiB unless it is told otherwise; all of it would be held against the worker."""
 
 
 class Local:
@@ -40,19 +47,33 @@ class Local:
     workers : int
         Processes, each running one call at a time.
     memory : int
-        Most memory of its own that a worker may hold, bytes; one that holds more is killed and replaced.
+        Most memory of its own that a worker and what it starts may hold, bytes; one that holds more is ended and
+        replaced.
     card : RateCard
         Prices (none) and limits.
     public_keys : mapping of str to bytes
         Keys whose calls the workers run.
+    store_memory : callable
+        How much of this machine's memory the store takes, bytes: all of it, divided by the workers, is taken off what
+        each of them may hold.
     """
 
     name = "local"
     runs = frozenset({"python"})
 
-    def __init__(self, *, workers: int, memory: int, card: RateCard, public_keys: Mapping[str, bytes]) -> None:
+    def __init__(
+        self,
+        *,
+        workers: int,
+        memory: int,
+        card: RateCard,
+        public_keys: Mapping[str, bytes],
+        store_memory: Callable[[], int] = lambda: 0,
+    ) -> None:
         self.card = card
+        self._workers = workers
         self._memory = memory
+        self._store_memory = store_memory
         self._keys = json.dumps({name: base64.b64encode(key).decode() for name, key in public_keys.items()})
         self._closed = Event()
         self._lock = threading.Lock()
@@ -61,7 +82,7 @@ class Local:
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
         try:
             for _ in range(workers):
-                self._idle.put(_Worker(self._keys))
+                self._idle.put(_Worker(self._keys, self._memory))
         except BaseException:
             self.close()
             raise
@@ -110,7 +131,7 @@ class Local:
     def _replaced(self, worker: _Worker) -> _Worker:
         worker.close()
         try:
-            return _Worker(self._keys)
+            return _Worker(self._keys, self._memory)
         except OSError as error:
             self._idle.put(worker)  # the next call tries again
             raise ProviderDown(f"this machine could not start a worker process: {error}") from error
@@ -123,24 +144,38 @@ class Local:
             worker.close()
 
     def _watch_memory(self) -> None:
-        while not self._closed.is_set():
+        for look in itertools.count():
+            if self._closed.is_set():
+                return
             with self._lock:
                 busy = list(self._busy)
+            in_store = self._store_memory() if busy else 0
             for worker in busy:
-                if (held := worker.memory()) > self._memory:
-                    worker.kill_for_memory(held, self._memory)
+                if (held := worker.memory(family=look % _FAMILY_EVERY == 0)) > self._memory - in_store // self._workers:
+                    worker.kill_for_memory(self._too_much(held, in_store))
             time.sleep(WATCH_SECONDS)
+
+    def _too_much(self, held: int, in_store: int) -> str:
+        """Why a worker is ended, and what to do."""
+        reason = f"it held {held >> 20:,} MB, more than the {self._memory >> 20:,} MB that a worker may have"
+        advice = "use smaller partitions, fewer workers, or raise cloudoffload.local.memory"
+        if in_store < 1 << 20:
+            return f"{reason}; {advice}"
+        return (
+            f"{reason}, less its share of the {in_store >> 20:,} MB of memory that the store takes; let "
+            f"cloudoffload.local.folder name a folder on a disk, {advice}"
+        )
 
 
 class _Worker:
     """One process and its pipes."""
 
-    def __init__(self, keys: str) -> None:
+    def __init__(self, keys: str, memory: int) -> None:
         with contextlib.ExitStack() as opened:
             calls_read, self._calls = _pipe(opened)
             self._outcomes, outcomes_write = _pipe(opened)
             leash, self._leash = _pipe(opened)
-            self._process = _start(keys, (calls_read, outcomes_write, leash))
+            self._process = _start(keys, memory, (calls_read, outcomes_write, leash))
             opened.pop_all()
         for descriptor in (calls_read, outcomes_write, leash):
             os.close(descriptor)
@@ -172,18 +207,14 @@ class _Worker:
             self._process.wait()
             raise
 
-    def memory(self) -> int:
-        """Memory that belongs to the process alone, bytes; mapped inputs don't count until they are written."""
-        try:
-            status = Path(f"/proc/{self._process.pid}/status").read_text()
-        except OSError:
-            return 0
-        line = next((line for line in status.splitlines() if line.startswith("RssAnon:")), "RssAnon: 0 kB")
-        return int(line.split()[1]) * 1024
+    def memory(self, *, family: bool) -> int:
+        """Memory that the process holds alone, bytes; with its ``family``, also what it has started."""
+        pid = self._process.pid
+        return sum(map(held, [pid, *children(pid)] if family else [pid]))
 
-    def kill_for_memory(self, held: int, limit: int) -> None:
+    def kill_for_memory(self, reason: str) -> None:
         """End the process because it holds too much."""
-        self._killed_because = f"it held {held >> 20:,} MB, more than the {limit >> 20:,} MB that a worker may have"
+        self._killed_because = reason
         self.kill()
 
     def kill(self) -> None:
@@ -219,10 +250,7 @@ class _Worker:
         """What ended the process."""
         status = self._process.wait()
         if self._killed_because:
-            return OutOfMemory(
-                f"a worker on this machine was ended because {self._killed_because}; use smaller partitions, fewer "
-                "workers, or raise cloudoffload.local.memory"
-            )
+            return OutOfMemory(f"a worker on this machine was ended because {self._killed_because}")
         if status == EXIT_STATUS:
             return TimedOut("a worker on this machine ended itself at the call's deadline")
         how = f"by signal {-status} ({signal.strsignal(-status)})" if status < 0 else f"with status {status}"
@@ -236,10 +264,11 @@ def _pipe(opened: contextlib.ExitStack) -> tuple[int, int]:
     return ends
 
 
-def _start(keys: str, inherited: tuple[int, ...]) -> subprocess.Popen[bytes]:
-    environment = dict.fromkeys(_ONE_THREAD, "1") | dict(os.environ)
+def _start(keys: str, memory: int, inherited: tuple[int, ...]) -> subprocess.Popen[bytes]:
+    environment = dict.fromkeys(_ONE_THREAD, "1") | _SMALL_RESERVES | dict(os.environ)
     environment |= {
         "CLOUDOFFLOAD_PUBLIC_KEYS": keys,
+        "CLOUDOFFLOAD_MEMORY": str(memory),
         # What the user can import here, a worker can import too.
         "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
     }

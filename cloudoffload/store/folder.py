@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import resource
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ _MAP_FROM = 128 * 1024
 _IOV_MAX = 1024
 _WRITING = ".writing-"
 """What the name of a file begins with until it is whole; no key may have a name that begins so."""
+
+_IN_MEMORY = frozenset({"tmpfs", "ramfs"})
+"""File systems whose files take memory."""
 
 _NO_FILE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
@@ -45,6 +49,7 @@ class FolderStore(ObjectStore):
             _make(self._root)
         except OSError as error:
             raise self._failed("create", "", error) from error
+        self.lies_in_memory = _file_system(self._root) in _IN_MEMORY
 
     def put(self, key: str, pieces: Sequence[Buffer]) -> int:
         """Write an object from pieces laid end to end; visible whole or not at all. Returns its bytes."""
@@ -185,9 +190,37 @@ def _write_all(descriptor: int, pieces: Sequence[Buffer]) -> int:
 
 
 def _mapped(descriptor: int, offset: int, length: int) -> memoryview:
+    _make_room(length)
     start = offset - offset % mmap.ALLOCATIONGRANULARITY
     mapping = mmap.mmap(descriptor, offset - start + length, access=mmap.ACCESS_COPY, offset=start)
     return memoryview(mapping)[offset - start :]
+
+
+def _make_room(length: int) -> None:
+    """Lift the limit of private memory that a worker has set for itself by what it is about to map.
+
+    The kernel counts a private mapping in full (getrlimit(2), ``RLIMIT_DATA``), though a page of it takes no memory
+    until it is written to.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if soft != resource.RLIM_INFINITY:
+        more = soft + length if hard == resource.RLIM_INFINITY else min(soft + length, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (more, hard))
+
+
+def _file_system(folder: Path) -> str:
+    """Type of the file system that a folder lies in, such as ``tmpfs``; "" where the system doesn't tell (proc(5))."""
+    device = folder.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    for line in mounts:
+        fields = line.split()
+        if fields[2] == number:
+            return fields[fields.index("-") + 1]
+    return ""
 
 
 def _copied(descriptor: int, offset: int, length: int) -> memoryview:

@@ -69,6 +69,9 @@ class ObjectStore:
     reads_at_once = 16
     """How many reads side by side hide that each waits for the network."""
 
+    lies_in_memory = False
+    """Whether its objects take memory of this machine."""
+
     def __init__(self, access: StoreAccess) -> None:
         self.access = access
         self.url = access.url

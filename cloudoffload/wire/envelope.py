@@ -21,7 +21,7 @@ import msgpack
 
 from cloudoffload.errors import BadSignature, Corrupt, Expired
 from cloudoffload.types import Assignment, Ref, StoreAccess
-from cloudoffload.wire.refs import pack, unpack
+from cloudoffload.wire.refs import unpack
 from cloudoffload.wire.signing import SIGNATURE_BYTES, Signer, verify_signature
 
 MAGIC = b"COF1"
@@ -77,8 +77,8 @@ def seal(order: Order, signer: Signer, *, now: float, lifetime: float) -> bytes:
     """
     body: bytes = msgpack.packb(
         {
-            "graph": pack(order.graph),
-            "units": [[u.number, u.attempt, u.requested, [pack(ref) for ref in u.inputs]] for u in order.units],
+            "graph": order.graph,
+            "units": order.units,
             "stores": {name: [access.url, dict(access.options)] for name, access in order.stores.items()},
             "output": order.output,
             "prefix": order.prefix,
@@ -163,7 +163,7 @@ def _order(header: Mapping[str, Any], body: memoryview) -> Order:
             graph=unpack(fields["graph"]),
             units=tuple(
                 Assignment(number, attempt, tuple([unpack(ref) for ref in refs]), requested)
-                for number, attempt, requested, refs in fields["units"]
+                for number, attempt, refs, requested in fields["units"]
             ),
             stores={name: StoreAccess(url, options) for name, (url, options) in fields["stores"].items()},
             output=fields["output"],

@@ -11,9 +11,10 @@ import msgpack
 from cloudoffload.errors import BadSignature, Corrupt
 from cloudoffload.types import Call, Failure, FailureKind, Message, Outcome, Ref, Resources
 from cloudoffload.wire.envelope import prefix_of
-from cloudoffload.wire.refs import pack, unpack
+from cloudoffload.wire.refs import unpack
 
 _MAC_BYTES = 32
+_REF_FIELDS = len(Ref._fields)
 
 
 def seal_outcome(outcome: Outcome, call: str, answer_key: bytes) -> bytes:
@@ -21,7 +22,7 @@ def seal_outcome(outcome: Outcome, call: str, answer_key: bytes) -> bytes:
     resources = outcome.resources
     body: bytes = msgpack.packb(
         [
-            [pack(item) if isinstance(item, Ref) else _pack_failure(item) for item in outcome.results],
+            [item if isinstance(item, Ref) else _pack_failure(item) for item in outcome.results],
             list(outcome.unit_seconds),
             [
                 resources.seconds,
@@ -90,7 +91,7 @@ def _pack_failure(failure: Failure) -> list[Any]:
 
 
 def _result(fields: tuple[Any, ...]) -> Ref | Failure:
-    if len(fields) == 9:
+    if len(fields) == _REF_FIELDS:
         return unpack(fields)
     kind, type_name, message, traceback, arguments, pickled, unit_key = fields
     return Failure(FailureKind(kind), type_name, message, traceback, arguments, pickled, unit_key)

@@ -1,4 +1,4 @@
-"""Refs as plain lists, the form in which messages and barriers carry them."""
+"""Refs that come from elsewhere, checked field by field."""
 
 from __future__ import annotations
 
@@ -8,20 +8,17 @@ from typing import Any
 from cloudoffload.errors import Corrupt
 from cloudoffload.types import Ref
 
+_LIMIT = 1 << 48
+"""No object is as large as this, bytes."""
+
 
 def is_key(key: str) -> bool:
     """Whether a text is a key that every store takes: names divided by single slashes, none of them ``.`` or ``..``."""
     return "\0" not in key and not any(name in ("", ".", "..") for name in key.split("/"))
 
 
-def pack(ref: Ref) -> list[Any]:
-    """Ref as a list of plain values."""
-    offset, length = ref.span
-    return [ref.store, ref.key, offset, length, ref.nbytes, ref.digest, ref.parted, ref.part, ref.data]
-
-
 def unpack(fields: Sequence[Any]) -> Ref:
-    """Ref of its list.
+    """Ref of its fields as they travel: msgpack writes a ref as the array of them.
 
     Raises
     ------
@@ -29,15 +26,27 @@ def unpack(fields: Sequence[Any]) -> Ref:
         A field has the wrong type, or the span makes no sense.
     """
     try:
-        store, key, offset, length, nbytes, digest, parted, part, data = fields
+        store, key, (offset, length), nbytes, digest, parted, part, data = fields
     except (TypeError, ValueError) as error:
-        raise Corrupt("a reference does not have nine fields") from error
-    numbers = offset, length, nbytes
-    if not all(type(number) is int and 0 <= number < 1 << 48 for number in numbers):
+        raise Corrupt("a reference does not have its eight fields") from error
+    # One expression: there is a reference for every input and every output of a graph.
+    if not (
+        type(offset) is int
+        and type(length) is int
+        and type(nbytes) is int
+        and 0 <= offset < _LIMIT
+        and 0 <= length < _LIMIT
+        and 0 <= nbytes < _LIMIT
+    ):
         raise Corrupt("a reference names an impossible span")
-    if not (type(store) is type(key) is str and type(digest) is bytes and type(parted) is bool):
-        raise Corrupt("a reference has a field of the wrong type")
-    if not (part is None or type(part) in (int, str)) or not (data is None or type(data) is bytes):
+    if not (
+        type(store) is str
+        and type(key) is str
+        and type(digest) is bytes
+        and type(parted) is bool
+        and (part is None or type(part) is int or type(part) is str)
+        and (data is None or type(data) is bytes)
+    ):
         raise Corrupt("a reference has a field of the wrong type")
     if store and not is_key(key):
         raise Corrupt("a reference names a key outside its store")

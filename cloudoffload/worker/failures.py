@@ -17,6 +17,7 @@ from cloudoffload.errors import (
     UnpicklableResult,
 )
 from cloudoffload.types import Failure, FailureKind
+from cloudoffload.worker import memory
 from cloudoffload.worker.deadline import DeadlinePassed
 
 _KINDS: tuple[tuple[type[BaseException], FailureKind], ...] = (
@@ -27,7 +28,6 @@ _KINDS: tuple[tuple[type[BaseException], FailureKind], ...] = (
     (ResultTypeRefused, FailureKind.RESULT_TYPE),
     (ResultTooLarge, FailureKind.RESULT_TOO_BIG),
     (DeadlinePassed, FailureKind.DEADLINE),
-    (MemoryError, FailureKind.OUT_OF_MEMORY),
     (ModuleNotFoundError, FailureKind.MISSING_PACKAGE),  # of the class of an input
 )
 _MAX_PICKLE = 256 * 1024
@@ -37,6 +37,8 @@ _OUR_FRAMES = ("cloudoffload/worker/", "cloudoffload/wire/program.py", "dask/_ta
 
 def of_machinery(error: BaseException) -> Failure:
     """Failure of reading inputs or writing outputs."""
+    if isinstance(error, MemoryError):
+        return _out_of_memory(error)
     kind = next((kind for cls, kind in _KINDS if isinstance(error, cls)), FailureKind.EXCEPTION)
     return _failure(kind, error, message=_module(error))
 
@@ -46,7 +48,7 @@ def of_user_code(error: BaseException) -> Failure:
     if isinstance(error, DeadlinePassed):
         return _failure(FailureKind.DEADLINE, error)
     if isinstance(error, MemoryError):
-        return _failure(FailureKind.OUT_OF_MEMORY, error)
+        return _out_of_memory(error)
     return replace(_failure(FailureKind.EXCEPTION, error), pickled=_pickle(error))
 
 
@@ -55,8 +57,15 @@ def of_loading(error: BaseException) -> Failure:
     if isinstance(error, ModuleNotFoundError):
         return _failure(FailureKind.MISSING_PACKAGE, error, message=_module(error))
     if isinstance(error, MemoryError):
-        return _failure(FailureKind.OUT_OF_MEMORY, error)
+        return _out_of_memory(error)
     return _failure(FailureKind.UNPICKLABLE_GRAPH, error)
+
+
+def _out_of_memory(error: MemoryError) -> Failure:
+    """Python's own says nothing, numpy's and Arrow's how much was asked for: the limit explains both."""
+    limit = memory.limit()
+    allowed = "" if limit is None else f"; this worker may hold {limit >> 20} MB"
+    return _failure(FailureKind.OUT_OF_MEMORY, error, message=f"{str(error) or 'MemoryError'}{allowed}")
 
 
 def _module(error: BaseException) -> str:

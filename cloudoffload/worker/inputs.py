@@ -14,8 +14,11 @@ from cloudoffload.wire.digest import verify
 from cloudoffload.wire.index import Located, part_of
 from cloudoffload.wire.parts import EMPTY, give_templates
 from cloudoffload.wire.values import Footer, unpack_footer, unpack_value
+from cloudoffload.worker.caches import Recent
 
-_MAX_FOOTERS = 256
+_FOOTER_BYTES = 16 << 20
+_FOOTER_GROWTH = 5
+"""How many times its bytes a footer takes when its names can be looked up (about 180 bytes for a part of 36)."""
 
 
 class Inputs:
@@ -24,7 +27,7 @@ class Inputs:
     def __init__(self, stores: Mapping[str, ObjectStore], *, pickles: bool = True) -> None:
         self._stores = stores
         self._pickles = pickles
-        self._footers: dict[tuple[str, str, int, bytes], Footer] = {}
+        self._footers: Recent[tuple[str, str, int, bytes], Footer] = Recent(lambda: _FOOTER_BYTES)
 
     def value(self, ref: Ref) -> Any:
         """Value of a ref, of its part, or of all its parts put together.
@@ -136,9 +139,8 @@ class Inputs:
         key = (ref.store, ref.key, ref.span[0], ref.digest)
         footer = self._footers.get(key)
         if footer is None:
-            footer = self._footers[key] = unpack_footer(self.span(ref), ref.span[0])
-            if len(self._footers) > _MAX_FOOTERS:
-                del self._footers[next(iter(self._footers))]
+            footer = unpack_footer(self.span(ref), ref.span[0])
+            self._footers.put(key, footer, ref.span[1] * _FOOTER_GROWTH)
         return footer
 
 

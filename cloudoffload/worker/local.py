@@ -1,7 +1,8 @@
 """A worker process on this machine: ``python -m cloudoffload.worker.local``.
 
 It reads signed calls from one inherited descriptor and answers on another, each message behind its length (8 bytes,
-little-endian). It ends when its client ends, also when that was killed: the leash descriptor then reads end-of-file.
+little-endian). ``CLOUDOFFLOAD_MEMORY`` says how many bytes it may hold. It ends when its client ends, also when that
+was killed: the leash descriptor then reads end-of-file.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import threading
 
 from cloudoffload.errors import WireError
+from cloudoffload.worker import memory
 from cloudoffload.worker.run import answer
 
 LENGTH = struct.Struct("<q")
@@ -25,12 +27,15 @@ REFUSED = -1
 def main() -> None:
     """Serve until the client closes its end."""
     read_fd, write_fd, leash_fd = map(int, sys.argv[1:4])
+    if limit := os.environ.pop("CLOUDOFFLOAD_MEMORY", ""):
+        memory.limit_to(int(limit))
     keys = {name: base64.b64decode(key) for name, key in json.loads(os.environ.pop("CLOUDOFFLOAD_PUBLIC_KEYS")).items()}
     threading.Thread(target=_end_with_client, args=(leash_fd,), name="cloudoffload-leash", daemon=True).start()
     os.write(write_fd, LENGTH.pack(0))  # ready
     with os.fdopen(read_fd, "rb", buffering=1 << 16) as calls:
         while len(prefix := calls.read(LENGTH.size)) == LENGTH.size:
             envelope = calls.read(LENGTH.unpack(prefix)[0])
+            memory.restrain()
             try:
                 outcome = answer(envelope, keys, worker=f"local pid {os.getpid()}")
             except WireError as error:

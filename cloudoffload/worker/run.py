@@ -8,7 +8,6 @@ import resource
 import sys
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,16 @@ from cloudoffload.wire.envelope import PYTHON, Order, open_envelope
 from cloudoffload.wire.outcome import seal_outcome
 from cloudoffload.wire.program import Loaded, load, run_steps
 from cloudoffload.worker import failures
+from cloudoffload.worker.caches import InputCache, Recent, cache_bytes
 from cloudoffload.worker.capture import collector, install
 from cloudoffload.worker.deadline import DeadlinePassed, deadline
 from cloudoffload.worker.inputs import Inputs
 from cloudoffload.worker.outputs import Outputs
+from cloudoffload.worker.overlap import Transfers, overlapped
 
-_PROGRAM_BYTES = 256 << 20
+_PROGRAM_GROWTH = 8
+"""How many times the bytes of its pickle a program of many small tasks takes (measured)."""
+
 _MAX_STORES = 8
 _MAXRSS_PER_MB = 1 << 20 if sys.platform == "darwin" else 1 << 10  # getrusage(2): bytes there, kB on Linux
 
@@ -33,7 +36,8 @@ _FOREIGN = (Exception, SystemExit)
 """What pickling and unpickling may raise: they run foreign code, and a script that they import may end itself."""
 
 _stopped_by_deadline = threading.Event()
-_programs: OrderedDict[bytes, Loaded] = OrderedDict()
+_programs: Recent[bytes, Loaded] = Recent(cache_bytes)
+_inputs = InputCache()
 _stores: dict[tuple[Any, ...], ObjectStore] = {}
 
 
@@ -65,18 +69,20 @@ def answer(
     # An answer must still be written when the user's code is stopped at the last moment.
     seconds = order.seconds if remaining_seconds is None else min(order.seconds, max(remaining_seconds - 1.0, 0.1))
     try:
-        stores = {name: _opened(access) for name, access in order.stores.items()}
+        stores = {name: _inputs.before(_opened(access)) for name, access in order.stores.items()}
     except StoreError as error:
         results: list[Ref | Failure] = [failures.of_machinery(error)] * len(order.units)
         return _sealed(order, results, [], meter.read(0), (), worker)
     meter.watch(stores.values())
-    inputs, outputs = Inputs(stores), Outputs(order, stores[order.output])
+    if any(store.reads_at_once > 1 for store in stores.values()):
+        _inputs.expect(order.units)
     collector.begin()
     try:
-        results, unit_seconds = _run_all(order, inputs, outputs, seconds)
+        with overlapped(stores) as transfers:
+            results, unit_seconds, inline_bytes = _run_all(order, transfers, seconds)
     finally:
         messages = collector.end()
-    return _sealed(order, results, unit_seconds, meter.read(outputs.inline_bytes), messages, worker)
+    return _sealed(order, results, unit_seconds, meter.read(inline_bytes), messages, worker)
 
 
 def _stand_where_the_client_stands(order: Order) -> None:
@@ -135,23 +141,31 @@ def _sealed(
     return seal_outcome(outcome, order.call, order.answer_key)
 
 
-def _run_all(order: Order, inputs: Inputs, outputs: Outputs, seconds: float) -> tuple[list[Ref | Failure], list[float]]:
+def _run_all(order: Order, transfers: Transfers, seconds: float) -> tuple[list[Ref | Failure], list[float], int]:
+    """Results and seconds of the units, and how many bytes of values the results hold."""
+    inputs, outputs = Inputs(transfers.stores), Outputs(order, transfers.stores[order.output])
     results: list[Ref | Failure] = []
     unit_seconds: list[float] = []
     try:
         with deadline(seconds) as check:
             program = _program(order, inputs)
-            for unit in order.units:
+            for place, unit in enumerate(order.units):
                 check()
+                transfers.fetch(order.units[place : place + 2])
                 started = time.perf_counter()
                 results.append(program if isinstance(program, Failure) else _run(program, unit, inputs, outputs))
                 unit_seconds.append(time.perf_counter() - started)
+            for place, result in enumerate(results):
+                if (error := transfers.failure(result)) is not None:
+                    results[place] = failures.of_machinery(error)
     except DeadlinePassed as passed:
         _stopped_by_deadline.set()
-        # What is done stays done; the unit that was running, and those behind it, have no value.
+        # What is done stays done; the unit that was running, and those behind it, have no value, nor have those whose
+        # value is not written.
         late = failures.of_user_code(passed)
+        results = [late if transfers.is_pending(result) else result for result in results]
         results += [late] * (len(order.units) - len(results))
-    return results, unit_seconds
+    return results, unit_seconds, outputs.inline_bytes
 
 
 def _run(program: Loaded, unit: Assignment, inputs: Inputs, outputs: Outputs) -> Ref | Failure:
@@ -182,7 +196,6 @@ def _program(order: Order, inputs: Inputs) -> Loaded | Failure:
         return failures.wrong_version(order.python, PYTHON)
     program = _programs.get(order.graph.digest)
     if program is not None:
-        _programs.move_to_end(order.graph.digest)
         return program
     try:
         program = load(inputs.span(order.graph))
@@ -190,9 +203,7 @@ def _program(order: Order, inputs: Inputs) -> Loaded | Failure:
         return failures.of_machinery(error)
     except _FOREIGN as error:
         return failures.of_loading(error)
-    _programs[order.graph.digest] = program
-    while len(_programs) > 1 and sum(item.nbytes for item in _programs.values()) > _PROGRAM_BYTES:
-        _programs.popitem(last=False)
+    _programs.put(order.graph.digest, program, program.nbytes * _PROGRAM_GROWTH)
     return program
 
 

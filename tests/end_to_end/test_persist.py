@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import dask
 import dask.array as da
 import pytest
@@ -51,6 +53,21 @@ def test_values_stay_in_the_store(tmp_path: Path) -> None:
         assert kept.sum().compute() == 60_000
         assert session.stats()["units"] - before <= 4
         assert objects(tmp_path) == 3
+
+
+def test_a_look_into_the_graph_finds_values(tmp_path: Path) -> None:
+    """Who reads a persisted graph finds futures there, as a cluster leaves them: ``result()`` downloads a block."""
+    with opened(tmp_path):
+        kept = ones().persist()
+        assert [kept.dask[kept.name, i].result().tolist() for i in range(3)] == [[2.0] * 10_000] * 3
+
+
+@pytest.mark.parametrize("pickler", [pickle, cloudpickle])
+def test_a_pickled_collection_has_its_values_with_it(tmp_path: Path, pickler: Any) -> None:
+    """What is unpickled is an ordinary collection, which also lives after the session."""
+    with opened(tmp_path):
+        pickled = pickler.dumps(ones().persist())
+    assert pickle.loads(pickled).sum().compute(scheduler="sync") == 60_000
 
 
 def test_values_go_with_the_last_collection_that_needs_them(tmp_path: Path) -> None:

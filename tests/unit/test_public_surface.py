@@ -47,6 +47,7 @@ def test_a_session_offers_exactly_these_methods() -> None:
         "plan",
         "report",
         "stats",
+        "stream",
     }
 
 

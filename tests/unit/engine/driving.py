@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from decimal import Decimal
 from typing import TypeVar
 
@@ -25,6 +24,7 @@ from cloudoffload.engine.messages import (
     Wake,
     Woken,
 )
+from cloudoffload.engine.window import Window
 from cloudoffload.types import (
     Edge,
     Failure,
@@ -113,6 +113,7 @@ class Driven:
         learned: dict[str, float] | None = None,
         tries: int = 3,
         isolated: bool = False,
+        window: Window | None = None,
     ) -> None:
         chosen = {item.name: item for item in (lanes or (lane(),))}
         first = next(iter(chosen))
@@ -133,6 +134,7 @@ class Driven:
             tries=tries,
             first_deadline=60.0,
             isolated=isolated,
+            window=window,
         )
 
     def step(self, event: Event) -> list[Action]:
@@ -217,4 +219,4 @@ def delivered(actions: Iterable[Action]) -> dict[int, object]:
 
 def wanting(requirements: Requirements, *units: Unit) -> tuple[Unit, ...]:
     """The units with one shared wish, as the planner makes them."""
-    return tuple(replace(item, requirements=requirements) for item in units)
+    return tuple(item._replace(requirements=requirements) for item in units)

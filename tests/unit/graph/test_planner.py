@@ -14,7 +14,7 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
-from dask._task_spec import Alias, DataNode, Task, TaskRef, _execute_subgraph
+from dask._task_spec import Task
 from dask.local import get_sync
 from hypothesis import given
 from hypothesis import strategies as st
@@ -270,29 +270,3 @@ def test_like_units_share_one_requirements_object() -> None:
     """The loop tells kinds apart by identity."""
     plan = plan_of([dask.delayed(add)(i) for i in range(4)], rules={"add": Requirements(retries=1)})
     assert all(a.requirements is b.requirements for a, b in itertools.pairwise(plan.units))
-
-
-def fused_with(name: str) -> Task:
-    """A fused task whose own graph calls an inner value ``name``: 5, of which it returns the double."""
-    inner = {name: DataNode(name, 5), "double": Task("double", operator.mul, TaskRef(name), 2)}
-    return Task("fused", _execute_subgraph, inner, "double", ())
-
-
-def test_a_fused_tasks_own_names_do_not_hide_data_of_the_graph() -> None:
-    """The reader of a fused task reads 100 by a name that means 5 inside of that task."""
-    graph = {
-        "x": DataNode("x", 100),
-        "fused": fused_with("x"),
-        "out": Task("out", operator.add, TaskRef("fused"), TaskRef("x")),
-    }
-    assert interpret(make_plan(dict(graph), ["out"])) == [110] == list(get_sync(graph, ["out"]))
-
-
-def test_a_fused_tasks_own_names_do_not_hide_other_names_of_its_value() -> None:
-    """The reader of a fused task asks for its value by an alias that means 5 inside of that task."""
-    graph = {
-        "fused": fused_with("x"),
-        "x": Alias("x", "fused"),
-        "out": Task("out", operator.add, TaskRef("x"), 1),
-    }
-    assert interpret(make_plan(dict(graph), ["out"])) == [11] == list(get_sync(graph, ["out"]))

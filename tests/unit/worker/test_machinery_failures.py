@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,15 +126,15 @@ def test_a_lost_input_fails_its_readers_only(desk: Desk) -> None:
     broken = [
         gone,
         altered,
-        replace(good, span=(0, good.span[1] - 1)),
-        replace(good, span=(0, 1 << 40)),
-        replace(good, span=(1 << 40, 10)),
-        replace(good, store="elsewhere"),
-        replace(good, digest=b"?" + bytes(16)),
-        replace(good, parted=True),
-        replace(inline, data=inline.data[:-1]),
-        replace(inline, data=bytes(len(inline.data))),
-        replace(inline, span=(0, 1 << 40)),
+        good._replace(span=(0, good.span[1] - 1)),
+        good._replace(span=(0, 1 << 40)),
+        good._replace(span=(1 << 40, 10)),
+        good._replace(store="elsewhere"),
+        good._replace(digest=b"?" + bytes(16)),
+        good._replace(parted=True),
+        inline._replace(data=inline.data[:-1]),
+        inline._replace(data=bytes(len(inline.data))),
+        inline._replace(span=(0, 1 << 40)),
     ]
     outcome = desk.run(*[task(len, "x")] * (1 + len(broken)), inputs=[[good], *[[ref] for ref in broken]])
     assert desk.value(outcome.results[0]) == LARGE

@@ -1,0 +1,42 @@
+"""Which of Dask's tests run: all modules that compute something, and a slice of them for every day."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import dask
+
+PACKAGES = Path(dask.__file__).parent.parent
+"""Folder of installed packages: modules are named by their path below it."""
+
+FAMILIES = {
+    "bag": ("dask/bag/tests/test_bag.py",),
+    "delayed": ("dask/tests/test_delayed.py", "dask/tests/test_base.py"),
+    "dataframe": tuple(
+        f"dask/dataframe/dask_expr/tests/test_{name}.py"
+        for name in ("collection", "concat", "groupby", "merge", "reductions", "shuffle")
+    ),
+    "array": tuple(
+        f"dask/array/tests/test_{name}.py" for name in ("array_core", "rechunk", "reductions", "routines", "slicing")
+    ),
+}
+"""What a day's slice is cut of: one module of each family."""
+
+EVERYTHING = ()
+
+
+def modules_of(day: datetime.date) -> list[str]:
+    """One module of each family, chosen by the date alone."""
+    return [min(modules, key=lambda module: _rank(day, module)) for modules in FAMILIES.values()]
+
+
+def sliced(tests: Sequence[str], day: datetime.date, count: int) -> set[str]:
+    """At most ``count`` of the tests with these ids, chosen by the date alone."""
+    return set(sorted(tests, key=lambda test: _rank(day, test))[:count])
+
+
+def _rank(day: datetime.date, name: str) -> bytes:
+    return hashlib.sha256(f"{day} {name}".encode()).digest()

@@ -1,0 +1,74 @@
+"""How much memory a worker process holds."""
+
+from __future__ import annotations
+
+import mmap
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cloudoffload.providers.local_memory import children, held
+
+MB = 1 << 20
+GENEROUS = 60.0
+
+
+@contextmanager
+def running(code: str) -> Iterator[subprocess.Popen[str]]:
+    """A Python process that has run so far as to print a line."""
+    with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_what_a_process_fills_counts() -> None:
+    """And nothing once it is gone."""
+    with running("b = b'x' * (64 << 20); print('ready', flush=True); input()") as process:
+        assert 64 * MB <= held(process.pid) < 96 * MB
+    assert held(process.pid) == 0
+
+
+def test_a_mapped_file_counts_when_it_is_written_to(tmp_path: Path) -> None:
+    """Inputs that are only read lie in the store, whose bytes count elsewhere."""
+    path = tmp_path / "input"
+    path.write_bytes(bytes(64 * MB))
+    code = (
+        "import mmap\n"
+        f"f = open({str(path)!r}, 'rb')\n"
+        f"m = mmap.mmap(f.fileno(), 0, access={mmap.ACCESS_COPY})\n"
+        "n = sum(m[i] for i in range(0, len(m), 4096))\n"
+        "print('ready', flush=True); input()\n"
+        "for i in range(0, len(m), 4096): m[i] = 1\n"
+        "print('written', flush=True); input()"
+    )
+    with running(code) as process:
+        assert held(process.pid) < 32 * MB
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "written\n"
+        assert held(process.pid) >= 64 * MB
+
+
+def test_what_a_process_starts_is_found() -> None:
+    """Children and theirs, from whichever thread they were started; none once they are gone."""
+    code = (
+        "import subprocess, sys, threading\n"
+        'inner = \'import subprocess, sys; subprocess.run([sys.executable, "-c", "input()"])\'\n'
+        "threading.Thread(target=subprocess.run, args=([sys.executable, '-c', inner],), daemon=True).start()\n"
+        "print('ready', flush=True); input()"
+    )
+    with running(code) as process:
+        deadline = time.monotonic() + GENEROUS
+        while len(children(process.pid)) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert len(children(process.pid)) == 2
+    assert children(process.pid) == []
