@@ -33,6 +33,12 @@ from cloudoffload.wire.envelope import prefix_of
 _PLANS = 10
 """How many of the latest plans can be asked why."""
 
+_UNITS_PER_SLOT = 4
+"""Like units for each call at a time that keep workers busy to the end, though some take longer than others."""
+
+_WIDE = 64
+"""Like units that are enough on any cloud: there, a value that is stored for others costs more than it gains."""
+
 
 class Runner:
     """Plans and runs graphs on the services of one session.
@@ -92,12 +98,17 @@ class Runner:
             stated=of_tasks(dsk),
             rules=self._rules,
             shuffle_costs=shuffle_costs(self.services, dsk),
+            width=self._width(),
         )
         plan = self._with_foreign_values(plan)
         for unit in {(unit.prefix, unit.requirements, unit.here_because): unit for unit in plan.units}.values():
             self.services.decide(unit)  # whatever can't run anywhere is said before anything runs
         self._planned.append(plan.units)
         return plan
+
+    def _width(self) -> int:
+        """Like units that keep all workers busy even if their length varies, and enough for any cloud."""
+        return min(_WIDE, _UNITS_PER_SLOT * sum(lane.slots for lane in self.services.clouds.lanes.values()))
 
     def _with_foreign_values(self, plan: Plan) -> Plan:
         """The plan with what another session has persisted as data: its objects are out of reach for these workers."""
@@ -217,7 +228,8 @@ class Runner:
         """
         for units in reversed(self._planned):
             for unit in units:
-                if str(unit.key) == str(key) or has_prefix(unit.prefix, str(key)):
+                # What was bundled has the names of all that is in it.
+                if str(unit.key) == str(key) or any(has_prefix(name, str(key)) for name in unit.prefix.split("+")):
                     return unit
         known = sorted({unit.prefix for units in self._planned for unit in units})
         raise PlanError(f"no task {key!r} was planned in this session; there were: {', '.join(known) or 'none'}")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef, cull
+from dask._task_spec import DataNode, GraphNode, Task, cull
 from dask.utils import key_split
 
 from cloudoffload.errors import UnpicklableGraph
 from cloudoffload.graph import remote, shuffle
 from cloudoffload.graph.annotations import FIELDS, has_prefix, with_stated
+from cloudoffload.graph.bundling import bundle
 from cloudoffload.graph.collecting import collection_paused
 from cloudoffload.graph.credentials import refuse_credentials
 from cloudoffload.graph.fusion import Group, fuse_chains
@@ -21,36 +21,13 @@ from cloudoffload.graph.lifting import SCALARS, Data, is_small, lift
 from cloudoffload.graph.local_paths import classify
 from cloudoffload.graph.ordering import places
 from cloudoffload.graph.shuffle_costs import ShuffleCosts
+from cloudoffload.graph.sources import Sources, sort_out
 from cloudoffload.graph.staging import staged
 from cloudoffload.graph.steps import to_steps
-from cloudoffload.types import Edge, Emit, Key, PartName, Plan, Requirements, Unit
+from cloudoffload.types import Edge, Emit, Key, Plan, Requirements, Unit
 from cloudoffload.wire.program import Entry, dump, entry
 
 _NONE: frozenset[Key] = frozenset()
-
-
-@dataclass(slots=True)
-class _Sources:
-    """Where each key's value comes from."""
-
-    tasks: dict[Key, GraphNode]
-    aliases: dict[Key, Key] = field(default_factory=dict)
-    values: dict[Key, Any] = field(default_factory=dict)  # data nodes
-    remotes: dict[Key, remote.RemoteValue] = field(default_factory=dict)
-    parts: dict[Key, tuple[Key, PartName]] = field(default_factory=dict)  # part of a task's value
-
-    def resolve(self, key: Key) -> Key:
-        """Key behind a chain of aliases."""
-        while key in self.aliases:
-            key = self.aliases[key]
-        return key
-
-    def task_of(self, key: Key) -> Key | None:
-        """Task that must run before a key's value is there, or None for data."""
-        key = self.resolve(key)
-        if key in self.parts:
-            key = self.resolve(self.parts[key][0])
-        return key if key in self.tasks else None
 
 
 @collection_paused()
@@ -62,6 +39,7 @@ def make_plan(
     stated: Mapping[Key, Mapping[str, Any]] | None = None,
     rules: Mapping[str, Requirements] | None = None,
     shuffle_costs: ShuffleCosts = ShuffleCosts(),  # noqa: B008 - immutable
+    width: int = 64,
 ) -> Plan:
     """Plan a computation.
 
@@ -79,6 +57,8 @@ def make_plan(
         For units of tasks whose key begins with that prefix; they outrank both.
     shuffle_costs : ShuffleCosts
         What using the store takes: it decides in how many stages rows are shuffled.
+    width : int
+        So many like units keep all workers busy: from there on, what reads a single value runs where it is made.
 
     Raises
     ------
@@ -90,8 +70,8 @@ def make_plan(
     telling = _telling(shipped)
     refuse_credentials(telling)
     here = classify(shipped) if classify(telling) else {}
-    sources = _sort_out(tasks, set(wanted))
-    groups = _groups(sources, wanted)
+    sources = sort_out(tasks, set(wanted))
+    groups = _groups(sources, wanted, width)
     return _assemble(sources, groups, wanted, here, _Wishes(requirements, stated or {}, rules or {}), notes)
 
 
@@ -140,60 +120,7 @@ class _Wishes:
         return self._known.setdefault(wanted, wanted)
 
 
-def _sort_out(tasks: dict[Key, GraphNode], wanted: set[Key]) -> _Sources:
-    """Tell apart what runs from what only names a value."""
-    sources = _Sources({})
-    for key, node in tasks.items():
-        if isinstance(node, Alias):
-            sources.aliases[key] = node.target
-        elif type(node) is DataNode:
-            sources.values[key] = node.value
-        elif remote.holds_remote(node):
-            sources.remotes[key] = node.args[0]
-        elif type(node) is Task and shuffle.is_join(node.func) and "part" in node.kwargs:
-            part = ("shuffle-part", key)
-            sources.parts[part] = (node.args[0].key, node.kwargs["part"])
-            sources.tasks[key] = Task(key, node.func, TaskRef(part), *node.args[1:])
-        else:
-            sources.tasks[key] = node
-    _find_items(sources, wanted)
-    return sources
-
-
-def _find_items(sources: _Sources, wanted: set[Key]) -> None:
-    """Turn ``value[i]`` of values that are only ever read so into parts: a byte range instead of a task."""
-    items: dict[Key, list[Key]] = {}
-    for key, node in sources.tasks.items():
-        if (
-            type(node) is Task
-            and node.func is operator.getitem
-            and len(node.args) == 2
-            and type(node.args[1]) in (int, str)
-            and isinstance(node.args[0], (TaskRef, Alias))
-            and key not in wanted
-        ):
-            items.setdefault(_referred(node.args[0]), []).append(key)
-    if not items:
-        return
-    readers: dict[Key, int] = {}
-    for node in sources.tasks.values():
-        for name in node.dependencies:
-            readers[name] = readers.get(name, 0) + 1
-    for name in sources.aliases.values():
-        readers[name] = readers.get(name, 0) + 1
-    for source, takers in items.items():
-        if len(takers) > 1 and readers[source] == len(takers) and source in sources.tasks and source not in wanted:
-            for key in takers:
-                node = sources.tasks.pop(key)
-                assert isinstance(node, Task)
-                sources.parts[key] = (source, node.args[1])
-
-
-def _referred(reference: TaskRef | Alias) -> Key:
-    return reference.target if isinstance(reference, Alias) else reference.key  # type: ignore[no-any-return]
-
-
-def _groups(sources: _Sources, wanted: Sequence[Key]) -> list[Group]:
+def _groups(sources: Sources, wanted: Sequence[Key], width: int) -> list[Group]:
     dependencies = {
         key: frozenset([task for name in node.dependencies if (task := sources.task_of(name)) is not None])
         if node.dependencies
@@ -206,11 +133,14 @@ def _groups(sources: _Sources, wanted: Sequence[Key]) -> list[Group]:
     for key, node in sources.tasks.items():
         if type(node) is Task and node.func is shuffle.wait_for_all:
             protected.update((key, *dependencies[key]))
-    return fuse_chains(sources.tasks, dependencies, sources.resolve, protected)
+    groups = fuse_chains(sources.tasks, dependencies, sources.resolve, protected)
+    groups, places = bundle(groups, dependencies, sources.resolve, protected, width)
+    sources.parts.update(places)
+    return groups
 
 
 def _assemble(
-    sources: _Sources,
+    sources: Sources,
     groups: list[Group],
     wanted: Sequence[Key],
     here: Mapping[Key, str],
@@ -267,7 +197,7 @@ def _assemble(
     return Plan(tuple(units), _pickled(entries, groups), tuple(data.values), results, known, notes)
 
 
-def _program_entry(sources: _Sources, group: Group, edge: Any, data: Data, total: int) -> Any:
+def _program_entry(sources: Sources, group: Group, edge: Any, data: Data, total: int) -> Any:
     """Names and edges of a unit's inputs, its steps, and how it writes its value."""
     node = group.nodes[-1][1]
     if type(node) is Task and node.func is shuffle.wait_for_all:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 import cloudpickle
@@ -82,6 +83,16 @@ def run_steps(steps: tuple[Step, ...], out: Key, values: dict[Key, Any]) -> Any:
         for name in done:
             del values[name]
     return values[out]
+
+
+def settled(value: Any) -> Any:
+    """The value, or all that an iterator yields: a lazy partition of a bag can't cross the wire, nor be read twice."""
+    return list(value) if isinstance(value, Iterator) and not isinstance(value, io.IOBase) else value
+
+
+def gathered(*values: Any) -> tuple[Any, ...]:
+    """Several values of one unit."""
+    return tuple(map(settled, values))
 
 
 def _argument(item: Any, values: dict[Key, Any]) -> Any:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import os
 import resource
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from cloudoffload.store import ObjectStore, Usage, open_store
 from cloudoffload.types import Assignment, Emit, Failure, Message, Outcome, Ref, Resources, StoreAccess
 from cloudoffload.wire.envelope import PYTHON, Order, open_envelope
 from cloudoffload.wire.outcome import seal_outcome
-from cloudoffload.wire.program import Loaded, load, run_steps
+from cloudoffload.wire.program import Loaded, load, run_steps, settled
 from cloudoffload.worker import failures
 from cloudoffload.worker.caches import InputCache, Recent, cache_bytes
 from cloudoffload.worker.capture import collector, install
@@ -177,9 +176,7 @@ def _run(program: Loaded, unit: Assignment, inputs: Inputs, outputs: Outputs) ->
     except _FOREIGN as error:
         return failures.of_machinery(error)
     try:
-        value = run_steps(steps, out, values)
-        if isinstance(value, Iterator) and not isinstance(value, io.IOBase):
-            value = list(value)  # a lazy partition of a bag can't cross the wire, and runs the user's code here
+        value = settled(run_steps(steps, out, values))  # what is lazy runs the user's code here
     except DeadlinePassed:
         raise  # it ends the call, not this unit alone
     except BaseException as error:  # noqa: BLE001 - the user's code; its error, SystemExit too, is the unit's result

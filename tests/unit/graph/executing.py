@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from cloudoffload.store import ObjectStore, open_store
 from cloudoffload.types import Assignment, Edge, Emit, Plan, Ref, StoreAccess
 from cloudoffload.wire.codecs import encode_pickle
 from cloudoffload.wire.envelope import Order
-from cloudoffload.wire.program import Loaded, load, run_steps
+from cloudoffload.wire.program import Loaded, load, run_steps, settled
 from cloudoffload.wire.values import pack_value
 from cloudoffload.worker.inputs import Inputs
 from cloudoffload.worker.outputs import Outputs
@@ -73,8 +73,7 @@ class Bench:
         if emit == Emit.INDEX:
             return outputs.write_index(unit, inputs)
         values = {name: inputs.value(ref) for name, ref in zip(names, unit.inputs, strict=True)}
-        value = run_steps(steps, out, values)
-        return outputs.write(unit, list(value) if isinstance(value, Iterator) else value, emit)
+        return outputs.write(unit, settled(run_steps(steps, out, values)), emit)
 
     def value(self, ref: Ref) -> Any:
         """What lies behind a ref."""

@@ -280,6 +280,27 @@ class _Growing:
         self.add(key, Task(key, drained, self.mark(), TaskRef(name)))
         self.texts.append(key)
 
+    def spread(self, key: Key) -> None:
+        """A value that several tasks read and nobody else, with the same names inside, and one who reads these."""
+        source = TaskRef(("spread", key))
+        self.add(source.key, Task(source.key, self.draw(st.sampled_from([three, row])), self.mark()))
+        self.readable.remove(source.key)
+        readers = [("reader", key, i) for i in range(self.draw(st.integers(2, 3)))]
+        for reader in readers:
+            inner = self.draw(st.sampled_from(["__dask_blockwise__0", "inner", source.key, *readers, *self.keys]))
+            own = self.draw(_VALUES)
+            forms: list[GraphNode] = [
+                Task(reader, told, self.mark(), source, own),
+                GraphNode.fuse(
+                    Task(inner, three, self.mark(), source, own),
+                    Task("last", told, self.mark(), TaskRef(inner)),
+                    key=reader,
+                ),
+            ]
+            self.graph[reader] = self.draw(st.sampled_from(forms if inner not in (source.key, reader) else forms[:1]))
+        self.add(key, Task(key, told, self.mark(), *map(TaskRef, readers)))
+        self.texts.append(key)
+
 
 @st.composite
 def graphs(draw: st.DrawFn, *, most: int = 12) -> Case:
@@ -292,7 +313,7 @@ def graphs(draw: st.DrawFn, *, most: int = 12) -> Case:
         kinds = [growing.data, growing.call, growing.several]
         if growing.readable:
             kinds += [growing.fused] * 3 + [growing.call, growing.same, growing.same, growing.item, growing.split]
-            kinds += [growing.container, growing.legacy, growing.lazily, growing.data]
+            kinds += [growing.container, growing.legacy, growing.lazily, growing.data] + [growing.spread] * 2
         draw(st.sampled_from(kinds))(key)
     if draw(st.booleans()):
         growing.add("end", Task("end", told, growing.mark(), *(TaskRef(growing.key()) for _ in range(4))))

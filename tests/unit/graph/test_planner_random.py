@@ -43,13 +43,14 @@ def expected(case: Case) -> tuple[list[str], Counter[int]]:
 
 
 @many
-@given(graphs(), st.randoms(use_true_random=False), st.sampled_from([0, 100, 1 << 20]))
+@given(graphs(), st.randoms(use_true_random=False), st.sampled_from([0, 100, 1 << 20]), st.sampled_from([1, 2, 64]))
 def test_a_plan_gives_what_dask_gives_and_runs_each_task_once(
-    bench: Bench, case: Case, chance: random.Random, inline_limit: int
+    bench: Bench, case: Case, chance: random.Random, inline_limit: int, width: int
 ) -> None:
     """Whatever the graph and whatever order its inputs allow; values go through the store, or travel inside."""
     values, ran = expected(case)
-    plan = make_plan(dict(case.tasks), case.wanted)
+    plan = make_plan(dict(case.tasks), case.wanted, width=width)
+    event("bundled" if any("+" in unit.prefix for unit in plan.units) else "not bundled")
     RAN.clear()
     found = bench.run(plan, any_order(plan, chance), inline_limit)
     assert [described(value) for value in found] == values
@@ -60,7 +61,7 @@ def test_a_plan_gives_what_dask_gives_and_runs_each_task_once(
 @given(graphs())
 def test_every_edge_leads_to_a_unit_or_a_datum_and_units_come_after_their_inputs(case: Case) -> None:
     """Units are numbered by their place; their priorities are a permutation that respects the edges."""
-    plan = make_plan(dict(case.tasks), case.wanted)
+    plan = make_plan(dict(case.tasks), case.wanted, width=1)
     total = len(plan.units)
     assert [unit.number for unit in plan.units] == list(range(total))
     assert sorted(unit.priority for unit in plan.units) == list(range(total))
@@ -75,7 +76,7 @@ def test_every_edge_leads_to_a_unit_or_a_datum_and_units_come_after_their_inputs
 @given(graphs())
 def test_what_is_asked_for_is_marked_and_nothing_else_is_planned(case: Case) -> None:
     """A result for each key in its place; every unit and every datum is needed for one of them."""
-    plan = make_plan(dict(case.tasks), case.wanted)
+    plan = make_plan(dict(case.tasks), case.wanted, width=1)
     total = len(plan.units)
     assert len(plan.results) == len(case.wanted)
     sources = {edge.source for edge in plan.results}

@@ -1,0 +1,149 @@
+"""Bundling: what reads one value and nothing else runs where that value is made, which then is never stored.
+
+Several aggregations of one table are the usual case: each partition is read from its files once, aggregated in every
+way, and only the small results travel.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence, Set
+
+from dask._task_spec import GraphNode, Task, TaskRef
+from dask.utils import key_split
+
+from cloudoffload.graph import shuffle
+from cloudoffload.graph.fusion import Group
+from cloudoffload.types import Key
+from cloudoffload.wire.program import gathered, settled
+
+MOST_READERS = 8
+"""Readers of one value that run one after the other at most: they might have run side by side."""
+
+
+def bundle(
+    groups: Sequence[Group],
+    dependencies: Mapping[Key, Set[Key]],
+    resolve: Callable[[Key], Key],
+    protected: Set[Key],
+    width: int,
+) -> tuple[list[Group], dict[Key, tuple[Key, int]]]:
+    """Put groups that read one value alone into the group that makes it.
+
+    Parameters
+    ----------
+    groups : sequence of Group
+        In topological order.
+    dependencies : mapping
+        For each task, the tasks that it needs, aliases resolved.
+    resolve : callable
+        Key of the task behind an alias.
+    protected : set
+        Tasks whose own value somebody needs.
+    width : int
+        So many bundles of a kind must there be. Those are enough to keep all workers busy, so that nothing is lost by
+        running the readers of each value one after the other.
+
+    Returns
+    -------
+    tuple of list of Group, and dict
+        The groups in topological order, and for the key of each one that is in a bundle now: the bundle's key, whose
+        value is a tuple, and the place in it.
+    """
+    bundles = _frequent(_candidates(groups, dependencies, protected), width)
+    if not bundles:
+        return list(groups), {}
+    inside = {reader.key for readers in bundles.values() for reader in readers}
+    places: dict[Key, tuple[Key, int]] = {}
+    found = []
+    for group in groups:
+        if group.key in inside:
+            continue
+        readers = bundles.get(group.key)
+        if readers is not None:
+            group = _joined(group, readers, resolve)
+            places.update((reader.key, (group.key, place)) for place, reader in enumerate(readers))
+        found.append(group)
+    return found, places
+
+
+def _candidates(
+    groups: Sequence[Group], dependencies: Mapping[Key, Set[Key]], protected: Set[Key]
+) -> dict[Key, tuple[Group, list[Group]]]:
+    """Groups whose value nobody needs but groups that read nothing else, with these."""
+    readers: dict[Key, list[Group]] = {}
+    refused: set[Key] = set()
+    for group in groups:
+        needs = dependencies[group.members[0]]
+        if len(needs) != 1 or group.key in protected or _goes_in_parts(group):
+            refused.update(needs)
+        else:
+            readers.setdefault(next(iter(needs)), []).append(group)
+    if not any(len(found) > 1 for found in readers.values()):
+        return {}
+    makers = {group.key: group for group in groups}
+    candidates: dict[Key, tuple[Group, list[Group]]] = {}
+    inside: set[Key] = set()
+    for key, maker in makers.items():
+        found = readers.get(key, ())
+        if not 1 < len(found) <= MOST_READERS or key in refused or key in protected or key in inside:
+            continue
+        if not _goes_in_parts(maker):
+            candidates[key] = maker, list(found)
+            inside.update(reader.key for reader in found)
+    return candidates
+
+
+def _goes_in_parts(group: Group) -> bool:
+    """Whether readers take parts of its value, which parts have no parts of their own."""
+    node = group.nodes[-1][1]
+    return type(node) is Task and (shuffle.is_cut(node.func) or node.func is shuffle.wait_for_all)
+
+
+def _frequent(candidates: Mapping[Key, tuple[Group, list[Group]]], width: int) -> dict[Key, list[Group]]:
+    kinds = {
+        key: (key_split(key), *(key_split(reader.key) for reader in readers))
+        for key, (_, readers) in candidates.items()
+    }
+    count = Counter(kinds.values())
+    return {key: readers for key, (_, readers) in candidates.items() if count[kinds[key]] >= width}
+
+
+def _joined(maker: Group, readers: Sequence[Group], resolve: Callable[[Key], Key]) -> Group:
+    """One group of all; names that some of them have inside are kept apart."""
+    members = [key for group in (maker, *readers) for key in group.members]
+    key = _name(maker, readers)
+    taken = {key, *(group.key for group in (maker, *readers))}
+    for group in (maker, *readers):
+        taken.update(_outside(group))
+    value = ("bundled", maker.key)
+    nodes = _renamed(maker, 0, taken, {})
+    nodes[-1] = (value, nodes[-1][1].substitute({}, key=value))
+    # A reader may use up what another one reads, too: a lazy partition of a bag.
+    nodes.append((maker.key, Task(maker.key, settled, TaskRef(value))))
+    for place, reader in enumerate(readers, 1):
+        aliases = {name: maker.key for name in _outside(reader) if name != maker.key and resolve(name) == maker.key}
+        nodes += _renamed(reader, place, taken, aliases)
+    nodes.append((key, Task(key, gathered, *(TaskRef(reader.key) for reader in readers))))
+    return Group(key, nodes, members)
+
+
+def _name(maker: Group, readers: Sequence[Group]) -> Key:
+    """Of a bundle: what is in it, and which one it is."""
+    names = dict.fromkeys(key_split(group.key) for group in (maker, *readers))
+    head = "+".join(names)
+    return (head, *maker.key[1:]) if isinstance(maker.key, tuple) else (head, maker.key)
+
+
+def _outside(group: Group) -> set[Key]:
+    made = {name for name, _ in group.nodes}
+    return {name for _, node in group.nodes for name in node.dependencies} - made
+
+
+def _renamed(group: Group, place: int, taken: set[Key], names: dict[Key, Key]) -> list[tuple[Key, GraphNode]]:
+    """Nodes of a group with new names where one is ``taken``, which is extended by the names in use."""
+    names = names | {name: ("bundled", place, name) for name, _ in group.nodes if name in taken and name != group.key}
+    taken.update(name for name, _ in group.nodes)
+    if not names:
+        return list(group.nodes)
+    return [(names.get(name, name), node.substitute(names, key=names.get(name, name))) for name, node in group.nodes]

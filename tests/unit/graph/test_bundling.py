@@ -1,0 +1,155 @@
+"""What reads a single value runs where that value is made, as long as there are enough of a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef
+
+from cloudoffload.graph.planner import make_plan
+from cloudoffload.types import Emit, Key, Plan, Requirements
+from tests.unit.graph.executing import Bench
+
+
+def load(number: int) -> list[int]:
+    """A partition."""
+    return [number, 10 * number]
+
+
+def lazy(number: int) -> Iterator[int]:
+    """A partition whose items are made when they are asked for."""
+    return iter(load(number))
+
+
+def total(items: Any) -> int:
+    """One reader's answer."""
+    return sum(items)
+
+
+def most(items: Any) -> int:
+    """Another one's."""
+    return max(items)
+
+
+def added(*items: Any) -> int:
+    """What several values come to, numbers or lists of them."""
+    return sum(item if isinstance(item, int) else sum(item) for item in items)
+
+
+def partitions(count: int, make: Any = load) -> dict[Key, GraphNode]:
+    """Partitions that two tasks read each, whose answers are added up by kind."""
+    tasks: dict[Key, GraphNode] = {}
+    for i in range(count):
+        tasks["load", i] = Task(("load", i), make, i)
+        tasks["total", i] = Task(("total", i), total, TaskRef(("load", i)))
+        tasks["most", i] = Task(("most", i), most, TaskRef(("load", i)))
+    for name in ("total", "most"):
+        tasks[f"all-{name}"] = Task(f"all-{name}", added, *(TaskRef((name, i)) for i in range(count)))
+    return tasks
+
+
+WANTED: list[Key] = ["all-total", "all-most"]
+
+
+def prefixes(plan: Plan) -> set[str]:
+    """Of all units."""
+    return {unit.prefix for unit in plan.units}
+
+
+def answers(plan: Plan, folder: Path) -> list[Any]:
+    """The values that were asked for."""
+    return Bench(folder).run(plan, sorted(range(len(plan.units)), key=lambda i: plan.units[i].priority), 100)
+
+
+def test_readers_run_where_their_value_is_made(tmp_path: Path) -> None:
+    """One unit for each partition; who reads an answer takes its part."""
+    plan = make_plan(partitions(4), WANTED, width=4)
+    assert [unit.prefix for unit in plan.units].count("load+total+most") == 4
+    assert len(plan.units) == 4 + len(WANTED)
+    assert {unit.emit for unit in plan.units if unit.prefix == "load+total+most"} == {Emit.PARTS}
+    assert answers(plan, tmp_path) == [66, 60]
+
+
+def test_few_stay_apart(tmp_path: Path) -> None:
+    """Workers that have nothing else to do run the readers of one value side by side."""
+    plan = make_plan(partitions(4), WANTED, width=5)
+    assert prefixes(plan) == {"load", "total", "most", "all-total", "all-most"}
+    assert answers(plan, tmp_path) == [66, 60]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(Task("other", added, TaskRef(("load", 0)), TaskRef(("load", 1))), id="read with another one"),
+        pytest.param(Alias("other", ("load", 0)), id="asked for"),
+    ],
+)
+def test_a_value_that_somebody_else_needs_is_stored_for_all(other: GraphNode, tmp_path: Path) -> None:
+    """It is written then in any case, and reading it side by side costs little more."""
+    plan = make_plan(partitions(2) | {"other": other}, [*WANTED, "other"], width=1)
+    assert "load+total+most" not in prefixes(plan) or [unit.prefix for unit in plan.units].count("load") == 1
+    assert "load" in prefixes(plan)
+    values = answers(plan, tmp_path)
+    assert values[:2] == [11, 10]
+
+
+def test_a_reader_that_is_asked_for_stays_a_unit(tmp_path: Path) -> None:
+    """A result is data that the client decodes as a whole."""
+    plan = make_plan(partitions(2), [*WANTED, ("total", 0)], width=1)
+    assert answers(plan, tmp_path) == [11, 10, 0]
+    assert {unit.key for unit in plan.units if unit.requested} == {*WANTED, ("total", 0)}
+
+
+def test_readers_of_a_lazy_partition_each_find_all_of_it(tmp_path: Path) -> None:
+    """The first one does not use it up."""
+    plan = make_plan(partitions(4, lazy), WANTED, width=1)
+    assert "load+total+most" in prefixes(plan)
+    assert answers(plan, tmp_path) == [66, 60]
+
+
+def test_names_inside_of_readers_are_their_own(tmp_path: Path) -> None:
+    """Dask calls what it fuses alike everywhere; data outside, and other readers, may have such a name, too."""
+    tasks = partitions(2)
+    for i in range(2):
+        for name in ("total", "most"):
+            first = Task("inner", added, TaskRef(("load", i)), TaskRef("five"))
+            second = Task(("last", i), added, TaskRef("inner"), 1000 if name == "most" else 1)
+            tasks[name, i] = GraphNode.fuse(first, second, key=(name, i))
+    tasks["five"] = DataNode("five", 5)
+    tasks["inner"] = DataNode("inner", [7] * 500)
+    tasks["all-most"] = Task("all-most", added, TaskRef(("most", 0)), TaskRef(("most", 1)), TaskRef("inner"))
+    plan = make_plan(tasks, WANTED, width=1)
+    assert "load+total+most" in prefixes(plan)
+    assert answers(plan, tmp_path) == [11 + 2 * 5 + 2, 11 + 2 * 5 + 2000 + 3500]
+
+
+def test_a_reader_through_an_alias_is_a_reader(tmp_path: Path) -> None:
+    """The name of the value does not matter."""
+    tasks = partitions(2)
+    for i in range(2):
+        tasks["same", i] = Alias(("same", i), ("load", i))
+        tasks["most", i] = Task(("most", i), most, TaskRef(("same", i)))
+    plan = make_plan(tasks, WANTED, width=1)
+    assert "load+total+most" in prefixes(plan)
+    assert answers(plan, tmp_path) == [11, 10]
+
+
+def test_many_readers_stay_apart() -> None:
+    """One after the other they would take long."""
+    tasks: dict[Key, GraphNode] = {}
+    for i in range(4):
+        tasks["load", i] = Task(("load", i), load, i)
+        for j in range(9):
+            tasks["total", i, j] = Task(("total", i, j), total, TaskRef(("load", i)))
+    tasks["all"] = Task("all", added, *(TaskRef(key) for key in tasks if key[0] == "total"))  # type: ignore[index]
+    assert prefixes(make_plan(tasks, ["all"], width=1)) == {"load", "total", "all"}
+
+
+def test_what_one_of_them_requires_holds_for_all() -> None:
+    """Requirements by prefix reach a reader inside, and local files keep all of it here."""
+    rules = {"most": Requirements(memory_mb=2000)}
+    plan = make_plan(partitions(4), WANTED, width=1, rules=rules)
+    assert {unit.requirements.memory_mb for unit in plan.units if "load" in unit.prefix} == {2000}
