@@ -89,7 +89,8 @@ def _candidates(
         if not 1 < len(found) <= MOST_READERS or key in refused or key in protected or key in inside:
             continue
         if not _goes_in_parts(maker):
-            candidates[key] = maker, list(found)
+            # In one order for all of a kind: what they are counted and named by.
+            candidates[key] = maker, sorted(found, key=lambda reader: (key_split(reader.key), str(reader.key)))
             inside.update(reader.key for reader in found)
     return candidates
 
@@ -130,9 +131,7 @@ def _joined(maker: Group, readers: Sequence[Group], resolve: Callable[[Key], Key
 
 def _name(maker: Group, readers: Sequence[Group]) -> Key:
     """Of a bundle: what is in it, and which one it is."""
-    names = dict.fromkeys(key_split(group.key) for group in (maker, *readers))
-    head = "+".join(names)
-    return (head, *maker.key[1:]) if isinstance(maker.key, tuple) else (head, maker.key)
+    return "+".join(dict.fromkeys(key_split(group.key) for group in (maker, *readers))), maker.key
 
 
 def _outside(group: Group) -> set[Key]:

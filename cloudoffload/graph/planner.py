@@ -148,10 +148,12 @@ def _assemble(
     notes: tuple[str, ...],
 ) -> Plan:
     numbers = {group.key: i for i, group in enumerate(groups)}
-    data = Data()
+    data, index = Data(), Emit.INDEX
     total = len(groups)
 
     def edge(key: Key) -> Edge:
+        if (number := numbers.get(key)) is not None:  # most are
+            return Edge(number)
         key = sources.resolve(key)
         if key in sources.parts:
             source, part = sources.parts[key]
@@ -176,22 +178,23 @@ def _assemble(
         emits.append(emit)
     place = places(
         [{item.source for item in edges if item.source < total} if edges else () for edges in inputs],
-        {number for number, emit in enumerate(emits) if emit is Emit.INDEX},
+        {number for number, emit in enumerate(emits) if emit is index},
     )
     units = [
+        # By place rather than by name: it takes half the time, and there may be a million.
         Unit(
-            number=number,
-            key=group.key,
-            prefix=key_split(group.key),
-            inputs=inputs[number],
-            priority=place[number],
-            emit=emits[number],
-            requested=number in requested,
-            keeps_inputs=emits[number] is Emit.INDEX,
-            here_because=next((here[key] for key in group.members if key in here), "") if here else "",
-            requirements=wishes.of(group),
+            number,
+            group.key,
+            key_split(group.key),
+            inputs[number],
+            place[number],
+            emit,
+            number in requested,
+            emit is index,
+            next((here[key] for key in group.members if key in here), "") if here else "",
+            wishes.of(group),
         )
-        for number, group in enumerate(groups)
+        for number, (group, emit) in enumerate(zip(groups, emits, strict=True))
     ]
     known = {i: value.ref for i, value in enumerate(data.values) if isinstance(value, remote.RemoteValue)}
     return Plan(tuple(units), _pickled(entries, groups), tuple(data.values), results, known, notes)
@@ -207,12 +210,13 @@ def _program_entry(sources: Sources, group: Group, edge: Any, data: Data, total:
         return (), (), ((group.key, node.func, node.args, None, False, ()),), Emit.VALUE
     made = {name for name, _ in group.nodes}
     outside = [
-        name for name in dict.fromkeys(n for _, item in group.nodes for n in item.dependencies) if name not in made
+        name for name in dict.fromkeys([n for _, item in group.nodes for n in item.dependencies]) if name not in made
     ]
+    values = sources.values
     small = {
-        name: DataNode(name, sources.values[known])
-        for name in outside
-        if (known := sources.resolve(name)) in sources.values and is_small(sources.values[known])
+        name: DataNode(name, values[known])
+        for name in (outside if values else ())
+        if (known := sources.resolve(name)) in values and is_small(values[known])
     }
     nodes, lifted = lift([*small.items(), *group.nodes], data)
     inputs = {name: edge(name) for name in outside if name not in small}
