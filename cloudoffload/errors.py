@@ -59,8 +59,8 @@ class CredentialsInGraph(PlanError):
     """The graph holds credentials, which would have travelled to every worker."""
 
 
-class UnpicklableGraph(PlanError):
-    """A function or an argument can't be pickled."""
+class UnpicklableGraph(PlanError, ValueError):
+    """A function or an argument can't be pickled, or can't be loaded by the worker."""
 
 
 class UnsupportedGraph(PlanError):

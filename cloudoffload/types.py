@@ -120,6 +120,7 @@ class Unit(NamedTuple):
     keeps_inputs: bool = False  # its readers read its inputs too (a barrier): free them together
     here_because: str = ""  # why it must run on this machine; "" when it may run anywhere
     requirements: Requirements = Requirements()
+    tasks: tuple[Key, ...] = ()  # keys of the graph's tasks in it, in the order in which they run
 
 
 @dataclass(frozen=True, slots=True)

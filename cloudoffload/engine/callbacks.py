@@ -1,4 +1,4 @@
-"""Dask's own callbacks (ProgressBar, Profiler, ...) over units instead of tasks."""
+"""Dask's own callbacks (ProgressBar, Profiler, ...): the tasks of a unit begin and end together, with it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class DaskCallbacks:
         self._context = context
         usable = [item for item in map(normalize_callback, found) if not _keeps(item)]
         self._active = unpack_callbacks(usable)
-        keys = [unit.key for unit in self._plan.units]
+        keys = [key for unit in self._plan.units for key in unit.tasks]
         self._graph = dict.fromkeys(keys)
         self._state = {
             "waiting": dict.fromkeys(keys),
@@ -52,30 +52,30 @@ class DaskCallbacks:
             callback(self._graph, self._state)
 
     def started(self, draft: Draft) -> None:
-        """Tell the callbacks that units are on their way; a further try of a unit is no news."""
+        """Tell the callbacks that tasks are on their way; a further try of their unit is no news."""
         if self._active is None:
             return
         for assignment in draft.units:
             if assignment.attempt > 1:
                 continue
-            key = self._plan.units[assignment.number].key
-            self._state["waiting"].pop(key, None)
-            self._state["running"].add(key)
-            for callback in self._active[2]:
-                callback(key, self._graph, self._state)
+            for key in self._plan.units[assignment.number].tasks:
+                self._state["waiting"].pop(key, None)
+                self._state["running"].add(key)
+                for callback in self._active[2]:
+                    callback(key, self._graph, self._state)
 
     def ended(self, draft: Draft, outcome: Outcome) -> None:
-        """Tell the callbacks which units have a value now."""
+        """Tell the callbacks which tasks are done now."""
         if self._active is None:
             return
         for assignment, result in zip(draft.units, outcome.results, strict=True):
             if not isinstance(result, Ref):
                 continue
-            key = self._plan.units[assignment.number].key
-            self._state["running"].discard(key)
-            self._state["finished"].add(key)
-            for callback in self._active[3]:
-                callback(key, None, self._graph, self._state, draft.provider)
+            for key in self._plan.units[assignment.number].tasks:
+                self._state["running"].discard(key)
+                self._state["finished"].add(key)
+                for callback in self._active[3]:
+                    callback(key, None, self._graph, self._state, draft.provider)
 
     def finish(self, *, failed: bool) -> None:
         """Tell the callbacks that the computation is over."""

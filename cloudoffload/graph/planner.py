@@ -193,6 +193,7 @@ def _assemble(
             emit is index,
             next((here[key] for key in group.members if key in here), "") if here else "",
             wishes.of(group),
+            tuple(group.members),
         )
         for number, (group, emit) in enumerate(zip(groups, emits, strict=True))
     ]

@@ -1,8 +1,9 @@
-"""Dask's own callbacks keep working: they see every unit once."""
+"""Dask's own callbacks keep working: they see every task once."""
 
 from __future__ import annotations
 
 import io
+import operator
 import os
 import signal
 from collections import Counter
@@ -61,19 +62,21 @@ class Recorder(Callback):  # type: ignore[misc]
 
 
 def graph(function: Any = abs) -> Any:
-    """Four units and one that needs them."""
+    """Four tasks and one that needs them."""
     parts = [dask.delayed(function)(i, dask_key_name=f"part-{i}") for i in range(4)]
     return dask.delayed(sum)(parts, dask_key_name="total")
 
 
-def test_a_callback_sees_every_unit_once() -> None:
-    """Start, each unit before and after, and the end."""
+def test_a_callback_sees_every_task_once(session: co.Session) -> None:
+    """Start, each task before and after, and the end; tasks that run as one unit, too."""
+    negated = dask.delayed(operator.neg)(graph(), dask_key_name="negated")
     with Recorder() as recorder:
-        assert graph().compute() == 6
-    keys = ["total", *(f"part-{i}" for i in range(4))]
-    expected = Counter([("start", 5), ("state", 5), *(("pre", key) for key in keys), *(("post", key) for key in keys)])
+        assert negated.compute() == -6
+    assert len(session.plan(negated).units) == 5
+    keys = ["negated", "total", *(f"part-{i}" for i in range(4))]
+    expected = Counter([("start", 6), ("state", 6), *(("pre", key) for key in keys), *(("post", key) for key in keys)])
     assert recorder.told == expected
-    assert (recorder.failed, recorder.finished_at_the_end) == (False, 5)
+    assert (recorder.failed, recorder.finished_at_the_end) == (False, 6)
 
 
 def test_a_unit_that_is_sent_again_is_no_news(tmp_path: Path) -> None:
@@ -131,7 +134,7 @@ def test_the_progress_bar_is_drawn() -> None:
 
 
 def test_profilers_profile() -> None:
-    """One record for each unit; the resources of this machine."""
+    """One record for each task; the resources of this machine."""
     with Profiler() as profiler, ResourceProfiler(dt=0.01) as resources:
         graph().compute()
     assert {result.key for result in profiler.results} == {"total", *(f"part-{i}" for i in range(4))}

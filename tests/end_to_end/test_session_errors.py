@@ -172,6 +172,23 @@ def test_a_function_or_argument_that_can_not_be_sent(session: co.Session) -> Non
     assert session.stats()["calls"] == calls
 
 
+class Unloadable:
+    """Can be pickled, and not be unpickled."""
+
+    def __getstate__(self) -> int:
+        return 1
+
+    def __setstate__(self, state: int) -> None:
+        raise LookupError("no such thing here")
+
+
+@pytest.mark.parametrize("graph", [{"x": (bool, Unloadable())}, {"x": (bool, "a"), "a": Unloadable()}])
+def test_an_argument_that_can_not_be_loaded(session: co.Session, graph: dict[str, Any]) -> None:
+    """A ValueError, whether the argument stands in the task or apart; the message says what its class raised."""
+    with pytest.raises(ValueError, match="can't load the graph: .*LookupError: no such thing here"):
+        session.get(graph, "x")
+
+
 def test_a_result_that_can_not_be_written(session: co.Session) -> None:
     """Said with the task's name, also when only other tasks would have read it."""
     with pytest.raises(errors.UnpicklableResult, match="task 'guard'"):
