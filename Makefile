@@ -5,15 +5,16 @@
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench check lint types floors format
+.PHONY: help setup demo test test-dask bench check lint types floors format
 
 help:
-	@echo 'make setup    build .venv with every pinned package; quick when nothing changed'
-	@echo 'make demo     flights on an emulated cloud, with the bill on screen'
-	@echo 'make test     run the tests'
-	@echo 'make bench    measure against a local Dask cluster'
-	@echo 'make check    style, types and import contracts'
-	@echo 'make format   let ruff rewrite what it can'
+	@echo 'make setup      build .venv with every pinned package; quick when nothing changed'
+	@echo 'make demo       flights on an emulated cloud, with the bill on screen'
+	@echo 'make test       run the tests'
+	@echo 'make test-dask  run the tests of Dask itself on cloudoffload; takes an hour or two'
+	@echo 'make bench      measure against a local Dask cluster'
+	@echo 'make check      style, types and import contracts'
+	@echo 'make format     let ruff rewrite what it can'
 
 setup:
 	@bash .ci/setup
@@ -23,6 +24,9 @@ demo: setup
 
 test: setup
 	@$(PYTHON) -m pytest
+
+test-dask: setup
+	@$(PYTHON) -m tests.dask_suite
 
 bench: setup
 	@$(PYTHON) -m benchmarks

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.dask_suite.modules import EVERYTHING, PACKAGES, modules_of
+from tests.dask_suite.modules import PACKAGES, everything, modules_of
 
 HERE = Path(__file__).parent
 
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--stock", action="store_true", help="on Dask's own schedulers, to compare")
     parser.add_argument("--check-skips", action="store_true", help="run what is skipped: who passes needs no skip")
     options, for_pytest = parser.parse_known_args(arguments)
-    modules = options.modules or (modules_of(options.day) if options.day else EVERYTHING)
+    modules = options.modules or (modules_of(options.day) if options.day else everything())
     command = [
         *("-c", str(HERE / "pytest.ini"), "--rootdir", str(PACKAGES), "-p", "tests.dask_suite.plugin"),
         *for_pytest,

@@ -59,15 +59,15 @@ class Suite:
     ----------
     session : Session
         Which all schedulers lead to.
-    left_out : Skips
+    skips : Skips
         Tests that don't apply.
     checking : bool
         Run the tests that are left out otherwise, and no others: one that passes needs no skip.
     """
 
-    def __init__(self, session: Session, left_out: Skips, *, checking: bool) -> None:
+    def __init__(self, session: Session, skips: Skips, *, checking: bool) -> None:
         self._scheduler = _Counted(session)
-        self._skips = left_out
+        self._skips = skips
         self._checking = checking
         self._collected: set[str] = set()  # modules
         self._ran: set[str] = set()  # modules of which a test ended without being skipped
@@ -111,7 +111,7 @@ class Suite:
             there = [name for name in self._skips.reasons if name.partition("::")[0] in self._collected]
             idle = [name for name in there if name not in self._needed]
             return [f"{name} is skipped without need: it passes, or is gone" for name in idle]
-        idle = self._ran - self._scheduler.computations.keys() - self._skips.computes_nothing.keys()
+        idle = self._ran - self._scheduler.computations.keys() - self._skips.left_out.keys()
         return [f"{name} ran without a single computation on cloudoffload: it proves nothing" for name in sorted(idle)]
 
     @pytest.hookimpl(tryfirst=True)
@@ -174,9 +174,9 @@ def pytest_configure(config: pytest.Config) -> None:
             session = Session(budget="none", providers=("aws",), emulate=("aws",))
         else:
             session = Session(budget="none", workers=2)
-        left_out = Skips.read(config.getoption("cloudoffload_skips"))
+        skips = Skips.read(config.getoption("cloudoffload_skips"))
         config.pluginmanager.register(
-            Suite(session, left_out, checking=config.getoption("cloudoffload_check_skips")), "cloudoffload-suite"
+            Suite(session, skips, checking=config.getoption("cloudoffload_check_skips")), "cloudoffload-suite"
         )
     selection = Selection(config.getoption("cloudoffload_day"), config.getoption("cloudoffload_tests"))
     config.pluginmanager.register(selection, "cloudoffload-selection")

@@ -1,4 +1,4 @@
-"""Reads ``skips.toml``: which of Dask's tests don't apply, and why."""
+"""Reads ``skips.toml``: which of Dask's tests and modules don't apply, and why."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ class Skips:
     ----------
     reasons : mapping of str to str
         Why a test does not apply, by its id; an id without parameters means all of them.
-    computes_nothing : mapping of str to str
-        Why a module never asks for a scheduler, by its path below the folder of installed packages.
+    left_out : mapping of str to str
+        Why a module does not run, by its path below the folder of installed packages. Elsewhere it is an error when not
+        one test reaches our scheduler.
     """
 
     reasons: Mapping[str, str]
-    computes_nothing: Mapping[str, str]
+    left_out: Mapping[str, str]
 
     def matching(self, test: str) -> str | None:
         """Id in the file that means this test, or None."""
@@ -35,4 +36,4 @@ class Skips:
         content = tomllib.loads(file.read_text())
         skips = content["skips"].items()
         reasons = {f"{module}::{test}": reason for module, tests in skips for test, reason in tests.items()}
-        return cls(reasons, content["computes_nothing"])
+        return cls(reasons, content["left_out"])
