@@ -117,7 +117,7 @@ class Unit(NamedTuple):
     priority: int  # place in dask.order
     emit: Emit = Emit.VALUE
     requested: bool = False  # the caller asked for this value
-    keeps_inputs: bool = False  # its readers read its inputs too (a barrier): free them together
+    keeps_inputs: bool = False  # its readers read its inputs too (a barrier, never requested): free them together
     here_because: str = ""  # why it must run on this machine; "" when it may run anywhere
     requirements: Requirements = Requirements()
     tasks: tuple[Key, ...] = ()  # keys of the graph's tasks in it, in the order in which they run

@@ -49,7 +49,7 @@ def rewrite(graph: dict[Key, GraphNode]) -> dict[Key, GraphNode]:
     -------
     dict of key to GraphNode
         The same object when it holds no such shuffle; otherwise a new one with the same keys, without the nodes of the
-        files, and perhaps with further nodes of fused tasks that had to be taken apart.
+        files, and with further nodes: of the barriers, and of fused tasks that had to be taken apart.
 
     Raises
     ------
@@ -139,7 +139,7 @@ class _Spreader:
     def _unfuse(self, key: Key, task: Task) -> None:
         inner, output, inputs, *values = task.args
         names: dict[Key, Key] = {name: self.reference(key, value) for name, value in zip(inputs, values, strict=True)}
-        names |= {name: key if name == output else self._fresh(name) for name in inner}
+        names |= {name: key if name == output else self.fresh(name) for name in inner}
         for name, node in inner.items():
             self._place(names[name], node.substitute(names, key=names[name]))
 
@@ -162,11 +162,12 @@ class _Spreader:
         """Key of a value that stands inside of the node ``key``: it becomes a node when it is none."""
         if isinstance(value, TaskRef | Alias):
             return _target(value)
-        name = self._fresh(key)
+        name = self.fresh(key)
         self._place(name, value.substitute({}, key=name) if isinstance(value, GraphNode) else DataNode(name, value))
         return name
 
-    def _fresh(self, wish: Any) -> Key:
+    def fresh(self, wish: Any) -> Key:
+        """A key that no node has, much like this one."""
         name: Key = wish
         number = 0
         while name in self._taken:
@@ -184,6 +185,8 @@ class _Rewriter:
         self._roles = roles
         self._old = dict(spreader.graph)
         self._files = {key for key in self._old if self._role(key) == _FILE}
+        barriers = [key for key, node in self._old.items() if roles.of(node) == "barrier"]
+        self._gates = {key: spreader.fresh(key) for key in barriers}
 
     def rewritten(self) -> dict[Key, GraphNode]:
         """The new graph, checked."""
@@ -216,7 +219,11 @@ class _Rewriter:
                 gate = self._barrier(key, gate)
                 return shuffle.join_bag(key, gate, self._plain(key, part), self._plain(key, grouper))
             case "barrier", splits:
-                return shuffle.barrier(key, [self._split(key, name) for name in _names(splits)])
+                gate = self._gates[key]
+                self._spreader.graph[gate] = shuffle.barrier(gate, [self._split(key, name) for name in _names(splits)])
+                # Who asks for a barrier gets what Dask's own gives, which looks at nothing that it has waited for. The
+                # index is for joins alone: it points into the splits, which are gone when the last join has read them.
+                return DataNode(key, task.func(()))
         raise _unknown(key)
 
     def _plain(self, key: Key, argument: Any) -> Any:
@@ -230,8 +237,8 @@ class _Rewriter:
         return argument
 
     def _barrier(self, key: Key, argument: Any) -> Key:
-        gate = self._source(self._spreader.reference(key, argument))
-        if self._role(gate) != "barrier":
+        gate = self._gates.get(self._source(self._spreader.reference(key, argument)))
+        if gate is None:
             raise _unknown(key)
         return gate
 

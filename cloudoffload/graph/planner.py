@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,7 +65,7 @@ def make_plan(
     PlanError
         The graph can't be run as asked.
     """
-    tasks, notes = staged(remote.lifted(_rewritten(cull(tasks, set(wanted)))), set(wanted), shuffle_costs)
+    tasks, notes = staged(remote.lifted(_rewritten(cull(tasks, set(wanted)), set(wanted))), set(wanted), shuffle_costs)
     shipped = {key: node for key, node in tasks.items() if not remote.holds_remote(node)}
     telling = _telling(shipped)
     refuse_credentials(telling)
@@ -75,9 +75,9 @@ def make_plan(
     return _assemble(sources, groups, wanted, here, _Wishes(requirements, stated or {}, rules or {}), notes)
 
 
-def _rewritten(tasks: dict[Key, GraphNode]) -> dict[Key, GraphNode]:
+def _rewritten(tasks: dict[Key, GraphNode], wanted: Set[Key]) -> dict[Key, GraphNode]:
     """The graph with legacy shuffles through the store; most graphs have none, which few of their tasks tell."""
-    return rewrite(tasks) if holds_shuffle(_telling(tasks).values()) else tasks
+    return cull(rewrite(tasks), wanted) if holds_shuffle(_telling(tasks).values()) else tasks
 
 
 def _telling(tasks: dict[Key, GraphNode]) -> dict[Key, GraphNode]:

@@ -212,6 +212,31 @@ def test_a_bag_is_grouped_through_the_store() -> None:
     assert b"partd" not in plan.program
 
 
+def _with_barriers() -> list[Any]:
+    with dask.config.set({"dataframe.shuffle.method": "disk"}):
+        frames = dd.from_pandas(frame(), npartitions=3).shuffle("a").optimize(fuse=False)
+    return [pytest.param(item, id=type(item).__name__) for item in (db.range(20, 4).groupby(_modulo_3), frames)]
+
+
+def _modulo_3(number: int) -> int:
+    return number % 3
+
+
+@pytest.mark.parametrize("collection", _with_barriers())
+def test_who_asks_for_a_barrier_gets_what_dask_gives(collection: Any) -> None:
+    """Its index is for the joins alone, and goes with them; it points into objects that are gone then."""
+    graph = dict(collection.__dask_graph__())
+    (barrier,) = [key for key in graph if "barrier" in str(key)]
+    keys = collection.__dask_keys__()
+    plan = make_plan(*materialize(graph, [barrier, *keys]))
+    assert not any(unit.keeps_inputs and unit.requested for unit in plan.units)
+    value, *parts = interpret(plan)
+    assert value == dask.get(graph, barrier)
+    assert list(map(str, parts)) == list(map(str, interpret(make_plan(*materialize(graph, keys)))))
+    alone = make_plan(*materialize(graph, [barrier]))
+    assert not alone.units and interpret(alone) == [value]
+
+
 def test_requirements_come_from_rules_annotations_and_arguments() -> None:
     """A rule outranks a task's annotation, which outranks what is asked of the whole computation."""
     with dask.annotate(memory_mb=2000, provider="aws"):
