@@ -254,7 +254,7 @@ class Session:
 
     def report(self, by: str = "provider") -> Report:
         """What the session has cost, by ``"provider"``, ``"layer"``, ``"tag"`` or ``"day"``."""
-        return Report(self.ledger.rows(), by, self.ledger.reserved)
+        return Report(self.ledger.sums(), by, self.ledger.reserved)
 
     def stats(self) -> dict[str, Any]:
         """Counts of the session: units, calls, retries, bytes through this machine and in the store, by provider."""

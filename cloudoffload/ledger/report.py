@@ -12,7 +12,7 @@ from cloudoffload.errors import SettingsError
 from cloudoffload.ledger.ledger import DAY_TAG
 from cloudoffload.ledger.money import format_usd, total
 from cloudoffload.ledger.pricing import LAYERS
-from cloudoffload.types import Charge
+from cloudoffload.ledger.rows import Sum
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,7 @@ NO_TAGS = "(no tags)"
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Sum of the rows that have one thing in common, or of one layer of all of them."""
+    """All rows that have one thing in common, or one layer of all of them, added up."""
 
     name: str
     calls: int  # attempts and storage operations of the client
@@ -38,15 +38,15 @@ class Report:
 
     Parameters
     ----------
-    rows : tuple of Charge
-        All rows of the ledger.
+    sums : tuple of Sum
+        All rows of the ledger, like ones added up; :meth:`.Ledger.rows` has each of them.
     grouping : str
         How :attr:`groups` divides them: ``"provider"``, ``"layer"``, ``"tag"`` or ``"day"``.
     unsettled : Decimal
         USD reserved for attempts that have no row yet and may still be billed.
     """
 
-    rows: tuple[Charge, ...]
+    sums: tuple[Sum, ...]
     grouping: str = "provider"
     unsettled: Decimal = Decimal(0)
 
@@ -71,22 +71,22 @@ class Report:
     @property
     def usd(self) -> Decimal:
         """Dollars of all rows."""
-        return total(amount for row in self.rows for amount in row.usd.values())
+        return total(item.total for item in self.sums)
 
     @property
     def seconds(self) -> float:
         """Seconds of functions, all attempts together, initialisation included."""
-        return sum(map(_seconds, self.rows))
+        return sum(item.seconds for item in self.sums)
 
     @property
     def groups(self) -> tuple[Group, ...]:
         """The rows divided, in the order of names; layers in the order of a bill."""
-        return GROUPINGS[self.grouping](self.rows)
+        return GROUPINGS[self.grouping](self.sums)
 
     @property
     def price_versions(self) -> tuple[str, ...]:
         """Which price lists were used, such as ``"aws 2026-11"``."""
-        return tuple(sorted({f"{row.provider} {row.price_version}" for row in self.rows}))
+        return tuple(sorted({f"{item.provider} {item.price_version}" for item in self.sums}))
 
     def to_pandas(self) -> pd.DataFrame:
         """One line per group: columns `calls`, `lost`, `units`, `seconds`, `usd`, indexed by the grouping.
@@ -129,7 +129,7 @@ class Report:
         return f'<div class="tex2jax_ignore mathjax_ignore">{table}{notes}</div>'
 
     def _cells(self) -> list[list[str]]:
-        whole = Group("total", len(self.rows), *_sums(self.rows), self.usd)
+        whole = _group("total", self.sums)
         return [
             [
                 group.name,
@@ -153,46 +153,41 @@ class Report:
 _COLUMNS = ("calls", "lost", "units", "seconds", "usd")
 
 
-def _seconds(row: Charge) -> float:
-    return row.resources.seconds + row.resources.init_seconds
+def _group(name: str, sums: Iterable[Sum], layer: str | None = None) -> Group:
+    """These rows as a group, or what they took of one layer."""
+    sums = tuple(sums)
+    return Group(
+        name,
+        calls=sum(item.calls for item in sums),
+        lost=sum(item.calls for item in sums if not item.ok),
+        units=sum(item.units for item in sums),
+        seconds=sum(item.seconds for item in sums if layer in (None, "compute")),
+        usd=total(item.total if layer is None else item.usd[layer] for item in sums),
+    )
 
 
-def _sums(rows: Iterable[Charge]) -> tuple[int, int, float]:
-    rows = tuple(rows)
-    return sum(not row.ok for row in rows), sum(row.units for row in rows), sum(map(_seconds, rows))
-
-
-def _group_by(name_of: Callable[[Charge], str]) -> Callable[[tuple[Charge, ...]], tuple[Group, ...]]:
-    def divide(rows: tuple[Charge, ...]) -> tuple[Group, ...]:
-        members: dict[str, list[Charge]] = {}
-        for row in rows:
-            members.setdefault(name_of(row), []).append(row)
-        return tuple(
-            Group(name, len(group), *_sums(group), total(amount for row in group for amount in row.usd.values()))
-            for name, group in sorted(members.items())
-        )
+def _group_by(name_of: Callable[[Sum], str]) -> Callable[[tuple[Sum, ...]], tuple[Group, ...]]:
+    def divide(sums: tuple[Sum, ...]) -> tuple[Group, ...]:
+        members: dict[str, list[Sum]] = {}
+        for item in sums:
+            members.setdefault(name_of(item), []).append(item)
+        return tuple(_group(name, members[name]) for name in sorted(members))
 
     return divide
 
 
-def _layers(rows: tuple[Charge, ...]) -> tuple[Group, ...]:
-    groups = []
-    for layer in LAYERS:
-        paid = [row for row in rows if row.usd.get(layer)]
-        lost, units, seconds = _sums(paid)
-        usd = total(row.usd[layer] for row in paid)
-        groups.append(Group(layer, len(paid), lost, units, seconds if layer == "compute" else 0.0, usd))
-    return tuple(groups)
+def _layers(sums: tuple[Sum, ...]) -> tuple[Group, ...]:
+    return tuple(_group(layer, [item for item in sums if layer in item.layers], layer) for layer in LAYERS)
 
 
-def _tags(row: Charge) -> str:
-    return ", ".join(f"{name}={value}" for name, value in sorted(row.tags.items()) if name != DAY_TAG) or NO_TAGS
+def _tags(item: Sum) -> str:
+    return ", ".join(f"{name}={value}" for name, value in item.tags if name != DAY_TAG) or NO_TAGS
 
 
-GROUPINGS: dict[str, Callable[[tuple[Charge, ...]], tuple[Group, ...]]] = {
-    "provider": _group_by(lambda row: row.provider),
+GROUPINGS: dict[str, Callable[[tuple[Sum, ...]], tuple[Group, ...]]] = {
+    "provider": _group_by(lambda item: item.provider),
     "layer": _layers,
     "tag": _group_by(_tags),
-    "day": _group_by(lambda row: row.tags.get(DAY_TAG, "unknown")),
+    "day": _group_by(lambda item: dict(item.tags).get(DAY_TAG, "unknown")),
 }
 """How a report may be divided."""

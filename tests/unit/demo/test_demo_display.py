@@ -17,6 +17,7 @@ from cloudoffload.demo.catalogue import QUESTIONS
 from cloudoffload.demo.progress import Watch, progress_line, size
 from cloudoffload.engine.events import Event, EventKind, Events, Totals
 from cloudoffload.ledger.report import Report
+from cloudoffload.ledger.rows import added_up
 from cloudoffload.types import Charge, Estimate, Plan, Resources, Unit
 
 
@@ -156,7 +157,7 @@ def test_the_proof_names_who_worked_and_what_passed_through(console: Console) ->
 def test_the_bill_is_the_sessions_own_report(console: Console) -> None:
     """Each report is shown as it describes itself, brackets of its names included."""
     charge = Charge("c", "aws", "2026", Resources(seconds=2.0), {"compute": Decimal("0.5")}, 3, True)
-    report = Report((charge,), "tag")
+    report = Report(added_up([charge]), "tag")
     display.bill(console, report, report.by("provider"))
     assert str(report) in shown(console)
     assert str(report.by("provider")) in shown(console)

@@ -30,13 +30,13 @@ def a_report() -> Report:
         book.reserve(name, card, call)
         book.settle(name, call, ok=ok, units=units, tags=tags)
     book.record(AWS, Resources(store_operations={"read": 5}, bytes_out={"client": 1024**2}), what="download")
-    return Report(book.rows())
+    return Report(book.sums())
 
 
 def test_totals() -> None:
     """Dollars are the exact sum of all rows, seconds those of all functions with their initialisation."""
     report = a_report()
-    assert report.usd == sum(row.total for row in report.rows)
+    assert report.usd == sum(item.total for item in report.sums)
     assert report.usd == 2 * (2 * Decimal("0.0000166667") + Decimal("0.0000002")) + Decimal("0.000002") + Decimal(
         "0.000087890625"
     )
@@ -132,5 +132,5 @@ def test_by_day_is_the_day_of_booking() -> None:
     """Without a clock of its own a ledger books on today's date in UTC, one of two around midnight."""
     book = Ledger(Budget(None))
     book.record(LOCAL, Resources(), what="nothing")
-    day = date.fromisoformat(Report(book.rows(), "day").groups[0].name)
+    day = date.fromisoformat(Report(book.sums(), "day").groups[0].name)
     assert abs(day - date.today()) <= timedelta(days=1)
