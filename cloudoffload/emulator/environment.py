@@ -23,9 +23,9 @@ from aiohttp import web
 
 from cloudoffload.emulator.function import INIT_SECONDS, RESPONSE_BYTES, FunctionSettings
 from cloudoffload.emulator.lifecycle import bind_loopback
-from cloudoffload.emulator.memory import held_mb
 from cloudoffload.emulator.process import dies_with_parent, exit_message
 from cloudoffload.emulator.report import TAIL_BYTES, Metering, log_tail
+from cloudoffload.providers.process_memory import held
 
 WATCH_SECONDS = 0.02
 API = "/2018-06-01/runtime"
@@ -169,7 +169,7 @@ class Environment:
         if not self.warm:
             return
         assert self._process is not None
-        self._peak_mb = max(self._peak_mb, held_mb(self._process.pid))
+        self._peak_mb = max(self._peak_mb, held(self._process.pid, family=True) / 2**20)
         if self._peak_mb > self._settings.memory_mb:
             self._over_memory = True
             self._end()

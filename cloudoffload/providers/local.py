@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from threading import Event
 
 from cloudoffload.errors import Cancelled, OutOfMemory, ProviderDown, TimedOut, WireError
-from cloudoffload.providers.local_memory import children, held
+from cloudoffload.providers.process_memory import held
 from cloudoffload.types import Call, Failure, FailureKind, Outcome, RateCard
 from cloudoffload.wire.outcome import open_outcome
 from cloudoffload.worker.deadline import EXIT_STATUS
@@ -209,8 +209,7 @@ class _Worker:
 
     def memory(self, *, family: bool) -> int:
         """Memory that the process holds alone, bytes; with its ``family``, also what it has started."""
-        pid = self._process.pid
-        return sum(map(held, [pid, *children(pid)] if family else [pid]))
+        return held(self._process.pid, family=family)
 
     def kill_for_memory(self, reason: str) -> None:
         """End the process because it holds too much."""

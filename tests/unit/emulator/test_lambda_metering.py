@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-from cloudoffload.emulator.memory import held_mb
 from cloudoffload.emulator.process import exit_message
 from cloudoffload.emulator.report import TAIL_BYTES, Metering, log_tail, report_line
 from cloudoffload.providers.lambda_report import parse_report
@@ -50,40 +45,6 @@ def test_the_tail_keeps_the_end_of_the_log() -> None:
     tail = log_tail("id", b"x" * 10_000, Metering(1, 128, 40))
     assert len(tail) == TAIL_BYTES
     assert tail.endswith(report_line("id", Metering(1, 128, 40)).encode())
-
-
-def test_memory_of_descendants_counts() -> None:
-    """A function can't hide memory in a process of its own; once it is gone it holds none."""
-    holder = "data = bytearray(b'x' * (64 << 20)); print('held', flush=True); input()"
-    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {holder!r}])"
-    with subprocess.Popen(
-        [sys.executable, "-c", parent], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        assert held_mb(process.pid) > 64
-        os.killpg(process.pid, signal.SIGKILL)
-    assert held_mb(process.pid) == 0
-
-
-def test_pages_shared_with_a_file_do_not_count(tmp_path: Path) -> None:
-    """Mapped libraries and files are one copy for all environments of the machine."""
-    (tmp_path / "file").write_bytes(b"x" * (64 << 20))
-    reader = """
-import mmap
-file = open("file", "rb")
-mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-sum(mapped[::4096])
-print("read", flush=True)
-input()
-"""
-    with subprocess.Popen(
-        [sys.executable, "-c", reader], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        assert 0 < held_mb(process.pid) < 32
-        process.kill()
 
 
 @pytest.mark.parametrize(
