@@ -17,7 +17,7 @@ from dask.utils import funcname
 from cloudoffload.engine import scheduler
 from cloudoffload.engine.computation import STOP_SECONDS, Computation
 from cloudoffload.engine.runner import Runner
-from cloudoffload.engine.spending import note_spend
+from cloudoffload.engine.spending import note_spend, telling_spend
 from cloudoffload.errors import MissingPackage, PlanError, SessionClosed, UnpicklableGraph
 from cloudoffload.types import Key, Requirements
 
@@ -185,7 +185,8 @@ def offload(func: Callable[[Any], T], over: Iterable[Any], **requirements: Any) 
     list
         Results in the order of the items.
     """
-    with scheduler.current().executor(Requirements(**requirements)) as executor:
+    session = scheduler.current()
+    with telling_spend(session.ledger), session.executor(Requirements(**requirements)) as executor:
         try:
             return list(executor.map(func, over))
         except BaseException:

@@ -60,7 +60,7 @@ class Ledger:
         self.budget = budget
         self._tags = dict(tags or {})
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler asks for the balance, perhaps in the middle of a booking
         self._rows = Rows()
         self._sums = Sums()
         self._reservations: dict[str, _Reservation] = {}
@@ -140,8 +140,8 @@ class Ledger:
         with self._lock:
             card = self._reservation(call_id).card
             row = self._row(call_id, card, resources, ok=ok, units=units, tags=tags)
-            self._give_back(call_id)
             self._book(row)
+            self._give_back(call_id)
         return row
 
     def release(self, call_id: str) -> None:

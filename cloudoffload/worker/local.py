@@ -14,6 +14,8 @@ import os
 import struct
 import sys
 import threading
+from collections.abc import Mapping
+from contextlib import suppress
 
 from cloudoffload.errors import WireError
 from cloudoffload.worker import memory
@@ -31,7 +33,13 @@ def main() -> None:
         memory.limit_to(int(limit))
     keys = {name: base64.b64decode(key) for name, key in json.loads(os.environ.pop("CLOUDOFFLOAD_PUBLIC_KEYS")).items()}
     threading.Thread(target=_end_with_client, args=(leash_fd,), name="cloudoffload-leash", daemon=True).start()
-    os.write(write_fd, LENGTH.pack(0))  # ready
+    with suppress(BrokenPipeError):  # the client has ended, and its worker quietly does, too
+        _serve(read_fd, write_fd, keys)
+    os._exit(0)  # threads of the user's code must not keep the process
+
+
+def _serve(read_fd: int, write_fd: int, keys: Mapping[str, bytes]) -> None:
+    write_all(write_fd, LENGTH.pack(0))  # ready
     with os.fdopen(read_fd, "rb", buffering=1 << 16) as calls:
         while len(prefix := calls.read(LENGTH.size)) == LENGTH.size:
             envelope = calls.read(LENGTH.unpack(prefix)[0])
@@ -43,7 +51,6 @@ def main() -> None:
                 write_all(write_fd, LENGTH.pack(REFUSED) + LENGTH.pack(len(sentence)) + sentence)
             else:
                 write_all(write_fd, LENGTH.pack(len(outcome)) + outcome)
-    os._exit(0)  # threads of the user's code must not keep the process
 
 
 def write_all(descriptor: int, data: bytes) -> None:

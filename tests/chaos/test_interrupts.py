@@ -230,3 +230,69 @@ def test_at_any_moment(tmp_path: Path, moment: int) -> None:
         assert status == -signal.SIGINT, err
         assert "KeyboardInterrupt" in err
         assert running.stores() == []
+
+
+STREAM = "for _ in session.stream(dask.delayed(sleep)(list(parts))): pass"
+OFFLOAD = "co.offload(sleep, over=[list(parts)] * 8)"
+
+
+@pytest.mark.parametrize(
+    ("run", "cloud"),
+    [(COMPUTE, ()), (COMPUTE, ("aws",)), (OFFLOAD, ()), (STREAM, ())],
+    ids=["compute", "aws", "offload", "stream"],
+)
+def test_who_is_terminated_says_what_was_spent(tmp_path: Path, run: str, cloud: tuple[str, ...]) -> None:
+    """SIGTERM ends the process as ever, with its own status; the last line names the money."""
+    with script(tmp_path, SLEEPER.replace("{run}", run), *cloud) as running:
+        running.has_made("begun")
+        family = running.family()
+        running.process.terminate()
+        status, out, err = running.ended()
+        assert (status, out) == (-signal.SIGTERM, "")
+        assert err.startswith(SPENT) and err.count("\n") == 1, err
+        assert ("more for calls that may still run" in err) == bool(cloud)
+        until(lambda: are_gone(family), "its processes end")
+
+
+@pytest.mark.parametrize(
+    ("handler", "status", "said"),
+    [("lambda *_: (print('mine', flush=True), os._exit(3))", 3, "mine\n"), ("signal.SIG_IGN", 0, "went on\n")],
+    ids=["handled", "ignored"],
+)
+def test_the_user_s_own_way_with_sigterm_stays(tmp_path: Path, handler: str, status: int, said: str) -> None:
+    """Whoever handles or ignores the signal is not disturbed, and nothing is said in their place."""
+    run = f"""
+            import os, signal
+            signal.signal(signal.SIGTERM, {handler})
+            def nap(parts):
+                Path(*parts, "begun").touch()
+                while not Path(*parts, "go on").exists():
+                    time.sleep(0.02)
+            dask.delayed(nap)(list(parts)).compute()
+            print("went on")
+    """
+    with script(tmp_path, SLEEPER.replace("{run}", run)) as running:
+        running.has_made("begun")
+        running.process.terminate()
+        (tmp_path / "go on").touch()
+        assert running.ended() == (status, said, "")
+
+
+def test_nothing_is_said_for_a_process_that_is_not_at_work(tmp_path: Path) -> None:
+    """Between computations, and in a child that was forked in the middle of one, SIGTERM has its default."""
+    run = """
+            import os, signal
+            from cloudoffload.engine.spending import telling_spend
+            dask.delayed(abs)(-1).compute()
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+            begun, begin = os.pipe()
+            with telling_spend(session.ledger):
+                if (child := os.fork()) == 0:
+                    os.write(begin, b"x")
+                    time.sleep(900)
+                os.read(begun, 1)
+                os.kill(child, signal.SIGTERM)
+                assert os.waitpid(child, 0)[1] == signal.SIGTERM
+    """
+    with script(tmp_path, SLEEPER.replace("{run}", run)) as running:
+        assert running.ended() == (0, "", "")

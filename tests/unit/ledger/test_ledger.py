@@ -195,6 +195,20 @@ def test_each_share_of_the_budget_is_told_once() -> None:
     assert told == [(), (0.5,), (), (0.8, 1.0), ()]
 
 
+def test_the_balance_can_be_read_in_the_middle_of_a_booking() -> None:
+    """A signal handler asks for it whatever its thread was doing: what is being settled is at most counted twice."""
+    balances: list[Balance] = []
+
+    def clock() -> date:
+        balances.append(book.balance)
+        return date(2026, 11, 3)
+
+    book = Ledger(Budget(None), clock=clock)
+    worst = book.reserve("call-1", AWS, call())
+    book.settle("call-1", call(), ok=True, units=1)
+    assert balances == [Balance(ZERO, worst)]
+
+
 @st.composite
 def histories(draw: st.DrawFn) -> list[tuple[str, int, float, float]]:
     """Steps of a run: what is done, to which call, its worst case and how much of it was used."""

@@ -106,6 +106,28 @@ def test_it_ends_when_its_client_ended_before_it_began() -> None:
             os.close(descriptor)
 
 
+def test_it_ends_quietly_when_nobody_takes_its_answers() -> None:
+    """A client that ended while its worker began has said its own last line: no traceback follows it."""
+    leash, client = os.pipe()
+    calls, no_calls = os.pipe()
+    reader, answers = os.pipe()
+    os.close(reader)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cloudoffload.worker.local", str(calls), str(answers), str(leash)],
+        pass_fds=(calls, answers, leash),
+        env={**os.environ, "CLOUDOFFLOAD_PUBLIC_KEYS": "{}", "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+    )
+    try:
+        assert process.communicate(timeout=IN_TIME) == (None, b"")
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.wait()
+        for descriptor in (leash, client, calls, no_calls, answers):
+            os.close(descriptor)
+
+
 def test_it_ends_when_no_more_calls_can_come(own_desk: Desk) -> None:
     """A closed pipe of calls ends it in peace, also when the user's code left a thread running."""
     own_desk.run(task(lambda: threading.Thread(target=time.sleep, args=(3600,)).start()))
