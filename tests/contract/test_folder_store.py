@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import cloudoffload
-from cloudoffload.errors import StoreError
+from cloudoffload.errors import ObjectMissing, StoreError
 from cloudoffload.store import open_store
 from cloudoffload.store.folder import _write_all
 from cloudoffload.types import Ref, StoreAccess
@@ -28,6 +28,7 @@ ROOT = Path(cloudoffload.__file__).parents[1]
 
 WRITE_TOO_MUCH = """
 import sys
+from pathlib import Path
 from cloudoffload.errors import StoreError
 from cloudoffload.store import open_store
 from cloudoffload.types import StoreAccess
@@ -38,7 +39,7 @@ for write in (store.put, store.put_if_absent):
         write("runs/a/large", [bytes(1 << 20)] * 4)
     except StoreError as error:
         print(error)
-print(sorted(path.name for path in store._root.rglob("*") if path.is_file()), store.usage.read())
+print(sorted(path.name for path in Path(store._root).rglob("*") if path.is_file()), store.usage.read())
 """
 
 
@@ -71,6 +72,26 @@ def test_nobody_else_can_read(tmp_path: Path, umask: int) -> None:
     made = list(tmp_path.rglob("*"))
     assert {mode(path) for path in made if path.is_dir()} == {0o700}
     assert {mode(path) for path in made if path.is_file()} == {0o600}
+
+
+@pytest.mark.parametrize("length", [1, 1 << 20])
+def test_a_folder_is_no_object(tmp_path: Path, length: int) -> None:
+    """A key that other keys lie below is missing, however many bytes of it are asked for."""
+    store = open_store(StoreAccess(tmp_path.as_uri()))
+    store.put("runs/a", [b"x"])
+    with pytest.raises(ObjectMissing):
+        store.read("runs", 0, length)
+
+
+@pytest.mark.parametrize("ending", ["", "/"])
+def test_keys_are_told_as_they_were_given(tmp_path: Path, ending: str) -> None:
+    """Also in folders below folders, and when the store's URL ends in a slash."""
+    store = open_store(StoreAccess(tmp_path.as_uri() + ending))
+    keys = ["top", "runs/a/1/object", "runs/a/once"]
+    for key in keys:
+        store.put(key, [b"x"])
+    assert sorted(store.keys()) == sorted(keys)
+    assert sorted(store.keys("runs/a/")) == sorted(keys[1:])
 
 
 def test_a_full_disk_is_named_and_nothing_is_left(tmp_path: Path) -> None:
