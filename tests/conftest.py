@@ -9,9 +9,14 @@ from collections.abc import Iterator
 import dask.config
 import distributed  # noqa: F401 - registers its defaults now; done inside a test, they would be put back to nothing
 import pytest
+from hypothesis import settings
 
 # Whoever starts the tests in the background ignores interrupts, and every process that a test starts would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says more about the machine than about the code: no test asserts a time.
+settings.register_profile("cloudoffload", deadline=None)
+settings.load_profile("cloudoffload")
 
 
 @pytest.fixture(autouse=True)

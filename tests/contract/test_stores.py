@@ -25,7 +25,6 @@ from cloudoffload.wire.values import pack_parts, pack_value, unpack_footer, unpa
 # Each example overwrites the object of the one before; each subclass runs the same examples over its own store.
 over_one_store = settings(
     max_examples=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
 )
 

@@ -19,7 +19,6 @@ from tests.unit.engine.world import World, plans
 
 many = settings(
     max_examples=int(os.environ.get("CLOUDOFFLOAD_RANDOM_LOOPS", "100")),
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 """As many lives as the environment asks for, in each test."""

@@ -23,7 +23,6 @@ from tests.unit.graph.random_graphs import RAN, Case, described, graphs, three, 
 
 many = settings(
     max_examples=int(os.environ.get("CLOUDOFFLOAD_RANDOM_GRAPHS", "100")),
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
 """As many graphs as the environment asks for, in each test."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudoffload.graph.shuffle_costs import ShuffleCosts, cheapest, one_stage, two_stages
@@ -62,7 +62,6 @@ def test_what_a_second_stage_saves_counts_for_it(dearer: ShuffleCosts) -> None:
     assert cheapest(300, 300, dearer).stages == 2
 
 
-@settings(deadline=None)
 @given(partitions, partitions, st.sampled_from([CLOUD, ShuffleCosts(), ShuffleCosts(read_usd=1.0)]))
 def test_the_form_is_one_that_can_be_built_and_costs_no_more(inputs: int, outputs: int, costs: ShuffleCosts) -> None:
     """Never more blocks than inputs or groups than outputs, and never dearer than one stage."""

@@ -276,7 +276,7 @@ def in_eight_threads(work: Callable[[int], None]) -> None:
 
 
 @pytest.mark.usefixtures("eager_threads")
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(history=st.lists(histories(), min_size=8, max_size=8), usd=st.decimals("0", "0.05", places=6))
 def test_eight_threads_do_not_pass_the_budget(history: list[list[tuple[str, int, float, float]]], usd: Decimal) -> None:
     """The same holds at every moment while eight threads share the ledger."""

@@ -10,7 +10,7 @@ import msgpack
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudoffload.errors import Corrupt
@@ -24,7 +24,6 @@ from tests.unit.wire.shelf import Shelf
 cuts = st.lists(st.dictionaries(st.integers(0, 6), st.integers(0, 1000), max_size=7), min_size=1, max_size=5)
 
 
-@settings(deadline=None)
 @given(cuts)
 def test_each_partition_gets_its_part_of_every_input_that_has_one(inputs: list[dict[int, int]]) -> None:
     """In the order of the inputs."""
@@ -34,7 +33,6 @@ def test_each_partition_gets_its_part_of_every_input_that_has_one(inputs: list[d
         assert shelf.parts(gate, number) == [cut[number] for cut in inputs if number in cut]
 
 
-@settings(deadline=None)
 @given(cuts, st.data())
 def test_inputs_inside_of_messages_are_found_too(inputs: list[dict[int, int]], data: st.DataObject) -> None:
     """Their parts travel inside of the index; the objects are not needed any more."""

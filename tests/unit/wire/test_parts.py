@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from dask.dataframe.shuffle import partitioning_index
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import cloudoffload
@@ -169,7 +169,6 @@ def same(found: pd.DataFrame, expected: pd.DataFrame, ignore_index: bool) -> Non
     pd.testing.assert_frame_equal(found, expected, check_freq=False)
 
 
-@settings(deadline=None)
 @given(inputs(), st.booleans())
 def test_a_shuffled_partition_is_its_rows_of_every_input(parts: list[pd.DataFrame], ignore_index: bool) -> None:
     """Whatever the columns, the index and the labels are: each row once, in order, as pandas would concatenate them."""
@@ -184,7 +183,6 @@ def test_a_shuffled_partition_is_its_rows_of_every_input(parts: list[pd.DataFram
         same(partition, expected, ignore_index)
 
 
-@settings(deadline=None)
 @given(inputs(), st.sets(st.integers(1, 9)), st.integers(1, 3), st.booleans())
 def test_two_stages_give_what_one_gives(
     parts: list[pd.DataFrame], firsts: set[int], blocks: int, ignore_index: bool
