@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,10 @@ EMULATED = ("aws",)
 
 LOCAL_TARGET_SECONDS = 0.05
 """Aimed length of a batch of small units on a worker process, seconds: its call costs about 0.1 ms."""
+
+LOCAL_AHEAD = 0.25
+"""Calls that wait for a worker process, by worker: a worker that ends one need not wait until the client has made the
+next. More would begin work whose values nobody needs yet."""
 
 _EMULATED_ROLE = "arn:aws:iam::123456789012:role/cloudoffload-data"
 _LATENCY = {"local": 0.0005, "aws": 0.05}
@@ -117,6 +122,7 @@ class Clouds:
             batch=self._settings.call.batch,
             target_seconds=LOCAL_TARGET_SECONDS if kind == "local" else self._settings.call.target_seconds,
             latency=_LATENCY.get(kind, 0.05),
+            ahead=math.ceil(provider.card.concurrency * LOCAL_AHEAD) if kind == "local" else 0,
         )
 
     def _provider(self, name: str | Provider, workers: int, worker_memory: int) -> tuple[Provider, int]:

@@ -6,11 +6,10 @@ those. The same events therefore always lead to the same actions, and a simulati
 
 from __future__ import annotations
 
-import heapq
-import math
 from collections.abc import Callable, Mapping, Sequence
 
 from cloudoffload.engine import retries
+from cloudoffload.engine.batching import batch_size, deadline
 from cloudoffload.engine.learned import Learned
 from cloudoffload.engine.messages import (
     Action,
@@ -30,12 +29,11 @@ from cloudoffload.engine.messages import (
 )
 from cloudoffload.engine.reads import most_reads
 from cloudoffload.engine.ready import Kind, ReadyUnits
+from cloudoffload.engine.tries import Tries
 from cloudoffload.engine.window import Window
-from cloudoffload.errors import BudgetExceeded, Throttled, TimedOut, WorkerLost
+from cloudoffload.errors import BudgetExceeded
 from cloudoffload.types import Assignment, Edge, Failure, Plan, Ref, Unit
 
-_MIN_DEADLINE = 30.0
-_DEADLINE_MARGIN = 10.0
 _READ = Ref("", "", (0, 0), 0, b"")
 """In place of the ref of a value that nobody needs any more: many hold the value itself."""
 
@@ -89,7 +87,7 @@ class Loop:
         self._route = route
         self._reserve = reserve
         self._learned = learned
-        self._tries = tries
+        self._tries = Tries(tries)
         self._first_deadline = first_deadline
         self._isolated = isolated
         self._window = window
@@ -106,16 +104,11 @@ class Loop:
                 self._consumers[source].append(unit.number)
                 self._readers[source] += 1
         self._attempts = [0] * total
-        self._losses: dict[int, int] = {}
-        self._refusals: dict[int, int] = {}
-        self._timeouts: dict[int, int] = {}
         self._ready = ReadyUnits(plan.units)
-        self._later: list[tuple[float, int, bool]] = []  # (when, unit, alone): waits for its next try
         self._calls: dict[int, Draft] = {}
         self._in_flight = dict.fromkeys(lanes, 0)
         self._sent = 0
         self._over = False
-        self.retried = 0
 
     def step(self, event: Event, now: float) -> list[Action]:
         """Take note of an event; returns what to do, in this order."""
@@ -145,6 +138,11 @@ class Loop:
         return tuple(self._calls.values())
 
     @property
+    def retried(self) -> int:
+        """How often a unit was put aside for another try."""
+        return self._tries.retried
+
+    @property
     def done(self) -> int:
         """Units that have a value."""
         return sum(ref is not None for ref in self._refs[: len(self._units)])
@@ -169,9 +167,9 @@ class Loop:
             unit = self._units[assignment.number]
             why: Failure | BaseException = result
             if (lost := retries.as_lost(result)) is not None:
-                if self._again(unit.number, lost, now):
+                if self._tries.again(unit, lost, now):
                     continue
-                why = self._given_up(unit, lost)
+                why = self._tries.given_up(unit, lost)
             self._fail(unit.number, why, actions)
             if self._over:
                 return
@@ -210,55 +208,16 @@ class Loop:
             self._refs[source] = _READ
 
     def _lost(self, draft: Draft, error: BaseException, now: float, actions: list[Action]) -> None:
-        if retries.ran_nothing(error, len(draft.units)) and self._refused(draft, error, now):
+        numbers = [assignment.number for assignment in draft.units]
+        if retries.ran_nothing(error, len(numbers)) and self._tries.refused(numbers, error, now):
             return
-        for assignment in draft.units:
-            if not self._again(assignment.number, error, now):
-                given_up = self._given_up(self._units[assignment.number], error)
-                self._fail(assignment.number, given_up, actions)
+        for number in numbers:
+            unit = self._units[number]
+            if not self._tries.again(unit, error, now):
+                self._fail(number, self._tries.given_up(unit, error), actions)
                 if self._over:
                     return
         self._finish_if_done(actions)
-
-    def _refused(self, draft: Draft, error: BaseException, now: float) -> bool:
-        """Put units aside whose call was refused before any ran; False when that happened too often."""
-        numbers = [assignment.number for assignment in draft.units]
-        tries = 1 + max(self._refusals.get(number, 0) for number in numbers)
-        if tries > retries.MAX_REFUSALS:
-            return False
-        self._refusals.update(dict.fromkeys(numbers, tries))
-        # Throttled units come back together, so that they can share a call again; those too big together go alone.
-        together = isinstance(error, Throttled)
-        until = now + (retries.backoff(tries, numbers[0]) if together else 0.0)
-        for number in numbers:
-            self._put_aside(until, number, alone=not together)
-        return True
-
-    def _again(self, number: int, error: BaseException, now: float) -> bool:
-        """Put a unit aside for its next try; False when it has none left."""
-        tries = self._losses[number] = self._losses.get(number, 0) + 1
-        stated = self._units[number].requirements.retries
-        if not retries.may_retry(error) or tries > (self._tries if stated is None else stated):
-            return False
-        if isinstance(error, TimedOut):
-            self._timeouts[number] = self._timeouts.get(number, 0) + 1
-        self._put_aside(now + retries.backoff(tries, number), number, alone=True)
-        return True
-
-    def _put_aside(self, until: float, number: int, *, alone: bool) -> None:
-        self.retried += 1
-        heapq.heappush(self._later, (until, number, alone))
-
-    def _given_up(self, unit: Unit, error: BaseException) -> BaseException:
-        tries = self._losses[unit.number]
-        if not retries.may_retry(error):
-            return error
-        times = "once" if tries == 1 else f"{tries} times"
-        lost = WorkerLost(
-            f"task {unit.prefix!r} was tried {times} and gave no value; the last time: {error}{retries.advice(error)}"
-        )
-        lost.__cause__ = error
-        return lost
 
     def _fail(self, number: int, why: Failure | BaseException, actions: list[Action]) -> None:
         """A unit has no value, and no further try."""
@@ -283,8 +242,7 @@ class Loop:
             self._finish(None if self._window is None else self._window.error, actions)
 
     def _dispatch(self, now: float, actions: list[Action]) -> None:
-        while self._later and self._later[0][0] <= now:
-            _, number, alone = heapq.heappop(self._later)
+        for number, alone in self._tries.due(now):
             self._make_ready(number, alone=alone)
         too_dear: BudgetExceeded | None = None
         for kind in self._ready.by_priority():
@@ -295,7 +253,7 @@ class Loop:
             except Exception as error:  # noqa: BLE001 - no provider can run it, ever: the computation ends with that
                 self._finish(error, actions)
                 return
-        wake = [self._later[0][0]] if self._later else []
+        wake = [] if self._tries.next is None else [self._tries.next]
         # What is under way may use less than was reserved for it, and make room: here, or in another computation.
         if too_dear is not None and not self._calls:
             if not too_dear.room_may_come:
@@ -307,9 +265,11 @@ class Loop:
 
     def _send_batches(self, kind: Kind, lane: Lane, actions: list[Action]) -> None:
         """Send as much of one kind as the lane takes; raises BudgetExceeded when there is no room for a single unit."""
-        most = lane.batch
-        while kind and (free := lane.slots - self._in_flight[lane.name]) > 0:
-            numbers = kind.pop(min(most, self._batch_size(kind, lane, free)))
+        most, busy = lane.batch, self._in_flight[lane.name]
+        while kind and (free := lane.slots - self._in_flight[lane.name]) > -lane.ahead:
+            record = self._learned.get(kind.prefix, lane.name)
+            size = 1 if kind.alone else batch_size(len(kind), record, lane, free=free, busy=busy)
+            numbers = kind.pop(min(most, size))
             draft = self._draft(numbers, kind, lane)
             try:
                 self._reserve(draft)
@@ -326,16 +286,6 @@ class Loop:
             self._in_flight[lane.name] += 1
             actions.append(Send(draft))
 
-    def _batch_size(self, kind: Kind, lane: Lane, free: int) -> int:
-        """Units in the next call: few when their length is unknown, then as many as make up the aimed length."""
-        if kind.alone:
-            return 1
-        record = self._learned.get(kind.prefix, lane.name)
-        if record is None:
-            return 1
-        fitting = int(lane.target_seconds / record.recent) if record.recent > 0 else lane.batch
-        return max(1, min(lane.batch, fitting, math.ceil(len(kind) / free)))
-
     def _draft(self, numbers: list[int], kind: Kind, lane: Lane) -> Draft:
         assignments = []
         for number in numbers:
@@ -343,7 +293,14 @@ class Loop:
             unit = self._units[number]
             inputs = tuple([self._input(edge) for edge in unit.inputs]) if unit.inputs else ()
             assignments.append(Assignment(number, self._attempts[number], inputs, unit.requested))
-        seconds = self._deadline(numbers, kind, lane)
+        seconds = deadline(
+            len(numbers),
+            self._learned.get(kind.prefix, lane.name),
+            lane,
+            stated=self._units[numbers[0]].requirements.seconds,
+            first=self._first_deadline,
+            timeouts=self._tries.timeouts(numbers),
+        )
         reads = sum(most_reads(self._units[number], self._units) for number in numbers)
         return Draft(self._sent + 1, lane.name, kind.prefix, tuple(assignments), seconds, lane.memory_mb, reads)
 
@@ -353,21 +310,6 @@ class Loop:
         if edge.part is None:
             return ref
         return Ref(ref.store, ref.key, ref.span, ref.nbytes, ref.digest, ref.parted, edge.part, ref.data)
-
-    def _deadline(self, numbers: list[int], kind: Kind, lane: Lane) -> float:
-        """Seconds after which the worker ends the call; where time costs money it is what is reserved for."""
-        if lane.is_free:
-            return lane.card.max_seconds
-        stated = self._units[numbers[0]].requirements.seconds
-        record = self._learned.get(kind.prefix, lane.name)
-        if stated is not None:
-            seconds = stated * len(numbers)
-        elif record is not None:
-            seconds = max(_MIN_DEADLINE, _DEADLINE_MARGIN * record.longest * len(numbers))
-        else:
-            seconds = self._first_deadline
-        timeouts = max(self._timeouts.get(number, 0) for number in numbers)
-        return float(min(lane.card.max_seconds, seconds * retries.DEADLINE_GROWTH**timeouts))
 
     def _finish(self, error: BaseException | None, actions: list[Action]) -> None:
         self._over = True

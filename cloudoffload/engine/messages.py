@@ -20,6 +20,7 @@ class Lane:
     batch: int  # most units in a call
     target_seconds: float  # aimed length of a call
     latency: float  # seconds from sending a call to the start of its first unit
+    ahead: int = 0  # calls beyond its slots that may wait at the provider: one begins as soon as another ends
 
     @property
     def is_free(self) -> bool:

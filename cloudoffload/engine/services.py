@@ -99,7 +99,7 @@ class Services:
 
     def __post_init__(self) -> None:
         self.trash = Trash(self._delete)
-        self._slots = {lane.name: threading.Semaphore(lane.slots) for lane in self.clouds.lanes.values()}
+        self._slots = {lane.name: threading.Semaphore(lane.slots + lane.ahead) for lane in self.clouds.lanes.values()}
 
     def close(self) -> None:
         """End processes, delete the run's objects, stop emulated clouds; harmless when called twice."""
@@ -110,7 +110,7 @@ class Services:
 
     @contextmanager
     def slot(self, provider: str, stop: threading.Event) -> Iterator[None]:
-        """One of the calls that a provider takes at once; computations of a session share them.
+        """One of the calls that a provider takes at once, or lets wait; computations of a session share them.
 
         Raises
         ------
