@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 UNITS = ("s", "ms", "us", "ns")
 NUMBERS = ("bool", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8")
-ODD = ("f2", "c8", "c16", ">i4", ">f8")
+ODD = ("f2", "c8", "c16")
+SWAPPED = (">i4", ">f8")
 TIMES = tuple(f"{kind}8[{unit}]" for kind in "Mm" for unit in UNITS)
 ZONES = (datetime.UTC, datetime.timezone(datetime.timedelta(hours=2)), zoneinfo.ZoneInfo("Europe/Paris"))
 NULLABLE = ("Int8", "UInt16", "Int64", "Float32", "Float64", "boolean")
@@ -54,13 +55,6 @@ def lists_of(items: st.SearchStrategy[Any], rows: int) -> st.SearchStrategy[list
     return st.lists(items, min_size=rows, max_size=rows)
 
 
-@st.composite
-def values_of(draw: st.DrawFn, rows: int, labelling: bool = False) -> Any:
-    """Values of one column, of any kind that pandas has; or only of those that it can sort and find as labels."""
-    kind = draw(st.sampled_from(_LABELS if labelling else _KINDS))
-    return kind(draw, rows)
-
-
 def _numbers(draw: st.DrawFn, rows: int) -> Any:
     return draw(hnp.arrays(st.sampled_from((*NUMBERS, *TIMES)), rows))
 
@@ -69,7 +63,11 @@ def _odd_numbers(draw: st.DrawFn, rows: int) -> Any:
     return draw(hnp.arrays(st.sampled_from(ODD), rows))
 
 
-def _objects(draw: st.DrawFn, rows: int) -> Any:
+def _swapped_numbers(draw: st.DrawFn, rows: int) -> Any:
+    return draw(hnp.arrays(st.sampled_from(SWAPPED), rows))
+
+
+def objects_of(draw: st.DrawFn, rows: int) -> Any:
     return draw(hnp.arrays(object, rows, elements=objects))
 
 
@@ -101,7 +99,7 @@ def _categories(draw: st.DrawFn, rows: int) -> Any:
     return pd.Categorical.from_codes(codes, names, ordered=draw(st.booleans()))
 
 
-def _intervals(draw: st.DrawFn, rows: int) -> Any:
+def intervals_of(draw: st.DrawFn, rows: int) -> Any:
     left = draw(hnp.arrays(st.sampled_from(["i8", "f8"]), rows, elements=st.integers(0, 9)))
     if draw(st.booleans()):
         left = pd.DatetimeIndex(left.astype("i8")).tz_localize("UTC")
@@ -118,8 +116,27 @@ def _arrow(draw: st.DrawFn, rows: int) -> Any:
     return pd.arrays.ArrowExtensionArray(pa.chunked_array([array[:cut], array[cut:]], kind))
 
 
-_LABELS = (_numbers, _strings, _nullable, _zoned, _periods, _intervals)
-_KINDS = (*_LABELS, _odd_numbers, _categories, _objects, _arrow)
+def dictionaries_of(draw: st.DrawFn, rows: int) -> Any:
+    array = pa.array(draw(lists_of(st.none() | st.sampled_from("pq"), rows)), pa.string())
+    return pd.array(array.dictionary_encode(), dtype=pd.ArrowDtype(pa.dictionary(pa.int32(), pa.string())))
+
+
+def sparse_of(draw: st.DrawFn, rows: int) -> Any:
+    return pd.arrays.SparseArray(draw(lists_of(st.integers(0, 2), rows)), dtype="Sparse[int64, 0]")
+
+
+_LABELS = (_numbers, _strings, _nullable, _zoned, _periods, intervals_of)
+KINDS = (*_LABELS, _odd_numbers, _categories, objects_of, _arrow)
+"""What all of pandas works with, and so does all of this package."""
+
+_KINDS = (*KINDS, _swapped_numbers)
+
+
+@st.composite
+def values_of(draw: st.DrawFn, rows: int, labelling: bool = False, kinds: Any = _KINDS) -> Any:
+    """Values of one column, of any kind that pandas has; or only of those that it can sort and find as labels."""
+    kind = draw(st.sampled_from(_LABELS if labelling else kinds))
+    return kind(draw, rows)
 
 
 def index_of(values: Any, name: Any) -> pd.Index[Any]:
@@ -130,7 +147,7 @@ def index_of(values: Any, name: Any) -> pd.Index[Any]:
 
 
 @st.composite
-def indexes_of(draw: st.DrawFn, rows: int) -> Any:
+def indexes_of(draw: st.DrawFn, rows: int, kinds: Any = _KINDS) -> Any:
     name = draw(labels)
     match draw(st.integers(0, 3)):
         case 0:
@@ -142,15 +159,23 @@ def indexes_of(draw: st.DrawFn, rows: int) -> Any:
         case 2:
             return index_of(draw(values_of(rows, labelling=True)), name)
         case _:
-            return index_of(draw(values_of(rows)), name)
+            return index_of(draw(values_of(rows, kinds=kinds)), name)
 
 
 @st.composite
-def frames(draw: st.DrawFn) -> pd.DataFrame:
-    rows, width = draw(st.integers(0, 5)), draw(st.integers(0, 4))
-    columns = [draw(values_of(rows)) for _ in range(width)]
-    frame = pd.DataFrame(dict(enumerate(columns)), index=draw(indexes_of(rows)))
+def frames(draw: st.DrawFn, least: int = 0, most: int = 5, kinds: Any = _KINDS) -> pd.DataFrame:
+    """Frames of so many rows, with columns, an index and labels of any kind."""
+    rows, width = draw(st.integers(least, most)), draw(st.integers(0, 4))
+    columns = [draw(values_of(rows, kinds=kinds)) for _ in range(width)]
+    frame = pd.DataFrame(dict(enumerate(columns)), index=draw(indexes_of(rows, kinds)))
     if draw(st.booleans()):
         frame = frame.copy()  # columns of one dtype become one block
-    frame.columns = draw(indexes_of(width))
+    frame.columns = draw(indexes_of(width, kinds))
     return frame
+
+
+SHUFFLED = (*KINDS, dictionaries_of, sparse_of)
+"""What rows of shuffled frames hold: pandas can't even take rows of numbers in foreign byte order."""
+
+PICKLED = (objects_of, intervals_of, sparse_of, dictionaries_of)
+"""What has no plain form in a shuffle."""
