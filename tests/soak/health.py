@@ -15,9 +15,9 @@ import cloudoffload as co
 from cloudoffload.wire.envelope import prefix_of
 
 CLIENT_SPARE_MB = 16
-"""What caches of Dask, pandas and the allocator may still take after the first computations."""
+"""What caches of Dask (the prefixes of 100,000 keys), pandas and the allocator may still take after a warm-up."""
 
-ROW_MB = 4 / 1024
+ROW_MB = 0.1 / 1024
 """Most memory that the ledger's row of one call takes."""
 
 WORKER_MB = 512
