@@ -15,7 +15,7 @@ _MIN_DEADLINE = 30.0
 _DEADLINE_MARGIN = 10.0
 
 
-def batch_size(waiting: int, record: Record | None, lane: Lane, *, free: int, busy: int) -> int:
+def batch_size(waiting: int, left: int, record: Record | None, lane: Lane, *, free: int, busy: int) -> int:
     """Units in the next call: one when their length is unknown, else as many as make up the aimed length.
 
     Towards the end batches shrink, so that all slots end together: what is left is shared by those that are free, and
@@ -26,6 +26,8 @@ def batch_size(waiting: int, record: Record | None, lane: Lane, *, free: int, bu
     ----------
     waiting : int
         Like units that may run now, 1 or more.
+    left : int
+        Those, and the like that will be able to run later.
     record : Record, optional
         What such units have taken on this lane.
     lane : Lane
@@ -40,9 +42,11 @@ def batch_size(waiting: int, record: Record | None, lane: Lane, *, free: int, bu
     seconds = record.recent
     fitting = int(lane.target_seconds / seconds) if seconds > 0 else lane.batch
     worth = lane.latency * _ROUND_TRIPS
-    shares = int(waiting * seconds / worth) if worth > 0 else waiting
     sharing = free + busy if free > 0 else lane.slots
-    return max(1, min(lane.batch, fitting, math.ceil(waiting / max(1, free, min(shares, sharing)))))
+    if worth > 0:
+        sharing = min(sharing, int(left * seconds / worth))
+    of_free, of_all = math.ceil(waiting / max(1, free)), math.ceil(left / max(1, free, sharing))
+    return max(1, min(lane.batch, fitting, of_free, of_all))
 
 
 def deadline(

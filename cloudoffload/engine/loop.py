@@ -6,6 +6,7 @@ those. The same events therefore always lead to the same actions, and a simulati
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from cloudoffload.engine import retries
@@ -104,6 +105,7 @@ class Loop:
                 self._consumers[source].append(unit.number)
                 self._readers[source] += 1
         self._attempts = [0] * total
+        self._unsent = Counter(unit.prefix for unit in plan.units)
         self._ready = ReadyUnits(plan.units)
         self._calls: dict[int, Draft] = {}
         self._in_flight = dict.fromkeys(lanes, 0)
@@ -268,7 +270,9 @@ class Loop:
         most, busy = lane.batch, self._in_flight[lane.name]
         while kind and (free := lane.slots - self._in_flight[lane.name]) > -lane.ahead:
             record = self._learned.get(kind.prefix, lane.name)
-            size = 1 if kind.alone else batch_size(len(kind), record, lane, free=free, busy=busy)
+            # What comes later is left for the slots that are busy now.
+            left = max(len(kind), self._unsent[kind.prefix])
+            size = 1 if kind.alone else batch_size(len(kind), left, record, lane, free=free, busy=busy)
             numbers = kind.pop(min(most, size))
             draft = self._draft(numbers, kind, lane)
             try:
@@ -282,6 +286,7 @@ class Loop:
                 most = len(numbers) // 2
                 continue
             self._sent += 1
+            self._unsent[kind.prefix] -= sum(assignment.attempt == 1 for assignment in draft.units)
             self._calls[draft.number] = draft
             self._in_flight[lane.name] += 1
             actions.append(Send(draft))

@@ -72,7 +72,15 @@ def plan(*units: Unit) -> Plan:
 
 
 def lane(
-    name: str = "cloud", *, slots: int = 2, batch: int = 8, target: float = 1.0, rate: str = "0.01", most: float = 900.0
+    name: str = "cloud",
+    *,
+    slots: int = 2,
+    batch: int = 8,
+    target: float = 1.0,
+    rate: str = "0.01",
+    most: float = 900.0,
+    latency: float = 0.0,
+    ahead: int = 0,
 ) -> Lane:
     """A provider as the loop sees it; a rate of "0" makes it free."""
     card = RateCard(
@@ -87,7 +95,7 @@ def lane(
         memory_mb=(128, 10240),
         concurrency=slots,
     )
-    return Lane(name, card, frozenset({"python"}), 1024, slots, batch, target, 0.0)
+    return Lane(name, card, frozenset({"python"}), 1024, slots, batch, target, latency, ahead)
 
 
 def ref(number: int, attempt: int = 1, *, inline: bool = False) -> Ref:

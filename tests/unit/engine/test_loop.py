@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cloudoffload.engine.loop import UnitFailed
-from cloudoffload.engine.messages import Finish, Send, Wake
+from cloudoffload.engine.messages import Draft, Finish, Send, Wake
 from cloudoffload.errors import Cancelled, PlanError
 from cloudoffload.types import Edge, Requirements, Unit
 from tests.unit.engine.driving import (
@@ -65,6 +65,43 @@ def test_a_batch_leaves_work_for_the_other_slots() -> None:
     """Six tiny units on three slots go two by two, though one call could take all."""
     driven = Driven(plan(*(unit(i) for i in range(6))), lane(slots=3), learned={"inc": 0.001})
     assert sent(driven.begin()) == [[0, 1], [2, 3], [4, 5]]
+
+
+def test_towards_the_end_busy_slots_are_left_a_share() -> None:
+    """A slot that is free before the others does not take all: they will have nothing to do when they are."""
+    driven = Driven(plan(*(unit(i) for i in range(24))), lane(slots=4, target=1.0), learned={"inc": 0.25})
+    first, *_ = drafts(driven.begin())
+    assert sent(driven.answer(first, seconds=0.1)) == [[16, 17]]
+
+
+def test_as_long_as_more_is_to_come_a_free_slot_takes_all_that_waits() -> None:
+    """Busy slots will have the units whose inputs are still being made."""
+    sources = [unit(i, prefix="source") for i in range(4)]
+    readers = [unit(4 + i, i // 6) for i in range(24)]
+    driven = Driven(plan(*sources, *readers), lane(slots=4, batch=9, target=1.0), learned={"source": 9.0, "inc": 0.1})
+    first, *_ = drafts(driven.begin())
+    assert sent(driven.answer(first)) == [[4, 5, 6, 7, 8, 9]]
+
+
+def test_the_next_calls_wait_at_the_provider() -> None:
+    """Where calls can wait, one begins as soon as another ends; no more are sent than can be about to begin."""
+    driven = Driven(plan(*(unit(i) for i in range(8))), lane(slots=2, ahead=1))
+    first, *_ = drafts(driven.begin())
+    assert sent(driven.actions) == [[0], [1], [2]]
+    assert sent(driven.answer(first, seconds=10)) == [[3]]
+
+
+def test_all_slots_end_together() -> None:
+    """Units that take unequally long, on slots that take calls as they become free: a few hundredths over the ideal."""
+    lengths = [0.02 + 0.02 * (i * 7 % 5) for i in range(400)]
+    driven = Driven(plan(*map(unit, range(400))), lane(slots=8, batch=256), learned={"inc": 0.06})
+    under_way = [(_length(draft, lengths), draft) for draft in drafts(driven.begin())]
+    while under_way:
+        ended, draft = min(under_way, key=lambda pair: (pair[0], pair[1].number))
+        under_way.remove((ended, draft))
+        mean = _length(draft, lengths) / len(draft.units)
+        under_way += [(ended + _length(more, lengths), more) for more in drafts(driven.answer(draft, seconds=mean))]
+    assert ended <= 1.05 * sum(lengths) / 8
 
 
 def test_a_batch_has_a_most() -> None:
@@ -201,3 +238,7 @@ def test_nothing_is_asked_for_without_need() -> None:
     driven = Driven(plan(unit(0), unit(1, 0)))
     assert [type(action) for action in driven.begin()] == [Send]
     assert driven.all(Wake) == []
+
+
+def _length(draft: Draft, lengths: list[float]) -> float:
+    return sum(lengths[item.number] for item in draft.units)

@@ -7,6 +7,7 @@ deletion that the loop asks for.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
@@ -30,6 +31,8 @@ lanes = st.lists(
         slots=st.integers(1, 4),
         batch=st.integers(1, 5),
         rate=st.sampled_from(["0", "0.01"]),
+        latency=st.sampled_from([0.0, 0.05]),
+        ahead=st.integers(0, 2),
     ),
     min_size=1,
     max_size=2,
@@ -37,7 +40,7 @@ lanes = st.lists(
 
 
 def _named(item: Lane, name: str) -> Lane:
-    return Lane(name, item.card, item.runs, item.memory_mb, item.slots, item.batch, item.target_seconds, item.latency)
+    return replace(item, name=name)
 
 
 @many

@@ -286,7 +286,7 @@ class World:
         assert draft.number not in self.running
         self.running[draft.number] = draft
         (lane,) = [lane for lane in self.lanes if lane.name == draft.provider]
-        assert sum(other.provider == lane.name for other in self.running.values()) <= lane.slots
+        assert sum(other.provider == lane.name for other in self.running.values()) <= lane.slots + lane.ahead
         assert 1 <= len(draft.units) <= lane.batch
         elsewhere = {item.number for other in self.running.values() if other is not draft for item in other.units}
         for assignment in draft.units:
