@@ -45,7 +45,7 @@ def batch_size(waiting: int, left: int, record: Record | None, lane: Lane, *, fr
     sharing = free + busy if free > 0 else lane.slots
     if worth > 0:
         sharing = min(sharing, int(left * seconds / worth))
-    of_free, of_all = math.ceil(waiting / max(1, free)), math.ceil(left / max(1, free, sharing))
+    of_free, of_all = math.ceil(waiting / max(1, free)), math.ceil(left / max(1, sharing))
     return max(1, min(lane.batch, fitting, of_free, of_all))
 
 

@@ -219,6 +219,25 @@ def test_computing_goes_on_after_an_error() -> None:
         assert session.stats()["in_flight"] == 0
 
 
+def test_a_call_that_waits_for_a_worker_is_cancelled_before_it_begins(tmp_path: Path) -> None:
+    """The next call waits while the worker runs another; nothing of it has run when the computation is cancelled."""
+    with local() as session:
+
+        def cancel() -> None:
+            until(lambda: session.stats()["in_flight"] == 2, "the next call waits")
+            until(lambda: any(tmp_path.glob("begun-*")), "the first task began")
+            session.cancel()
+
+        thread = threading.Thread(target=cancel)
+        thread.start()
+        with pytest.raises(errors.Cancelled):
+            dask.compute(*(wait_for(str(tmp_path / "go"), str(tmp_path / f"begun-{i}")) for i in range(3)))
+        thread.join()
+        assert len(list(tmp_path.glob("begun-*"))) == 1
+        assert session.stats()["in_flight"] == 0
+        assert total(3).compute() == 6
+
+
 def test_cancelling_from_a_thread_ends_a_computation(tmp_path: Path) -> None:
     """It raises Cancelled and says what was spent; the session computes on."""
     with local() as session:
