@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from dask.callbacks import Callback, local_callbacks, normalize_callback, unpack_callbacks
@@ -16,10 +17,18 @@ class DaskCallbacks:
 
     Values stay in the store, so callbacks are given None for them. One that keeps values for later (``dask.cache``)
     would hand out None as a result: it is left out, with a warning.
+
+    Parameters
+    ----------
+    plan : Plan
+        What runs.
+    tasks : mapping
+        The graph that it was made of. A task that is not there, such as one of a shuffle, is shown as None.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, tasks: Mapping[Key, Any]) -> None:
         self._plan = plan
+        self._tasks = tasks
         self._active: Any = None
         self._context: Any = None
         self._state: dict[str, Any] = {}
@@ -35,7 +44,7 @@ class DaskCallbacks:
         usable = [item for item in map(normalize_callback, found) if not _keeps(item)]
         self._active = unpack_callbacks(usable)
         keys = [key for unit in self._plan.units for key in unit.tasks]
-        self._graph = dict.fromkeys(keys)
+        self._graph = {key: self._tasks.get(key) for key in keys}
         self._state = {
             "waiting": dict.fromkeys(keys),
             "ready": [],

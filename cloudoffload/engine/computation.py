@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from queue import Empty, SimpleQueue
+from typing import Any
 
 from cloudoffload.engine.booking import Booking
 from cloudoffload.engine.callbacks import DaskCallbacks
@@ -36,7 +37,7 @@ from cloudoffload.engine.services import OVERRUN_SECONDS, Services
 from cloudoffload.engine.storing import metered, store_data, store_program
 from cloudoffload.engine.window import Window
 from cloudoffload.errors import BudgetExceeded, Cancelled
-from cloudoffload.types import Call, Failure, Outcome, Plan, Ref
+from cloudoffload.types import Call, Failure, Key, Outcome, Plan, Ref
 
 STOP_SECONDS = 1.0
 """How long a stopped computation waits for its calls to notice."""
@@ -54,6 +55,8 @@ class Computation:
         Of the session.
     plan : Plan
         What to run.
+    tasks : mapping, optional
+        The graph that it was made of, for Dask's callbacks.
     isolated : bool
         Units are independent: one that fails does not end the others.
     on_result : callable, optional
@@ -67,6 +70,7 @@ class Computation:
         services: Services,
         plan: Plan,
         *,
+        tasks: Mapping[Key, Any] | None = None,
         isolated: bool = False,
         on_result: Callable[[int, Ref | Failure | BaseException], None] | None = None,
         ahead: int | None = None,
@@ -84,7 +88,7 @@ class Computation:
         self._delivered: dict[int, Ref] = {}
         self._finish: Finish | None = None
         self._wake: float | None = None
-        self._callbacks = DaskCallbacks(plan)
+        self._callbacks = DaskCallbacks(plan, tasks or {})
         self._readers = _readers(plan)
 
     def run(self) -> dict[int, Ref]:

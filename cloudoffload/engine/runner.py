@@ -129,13 +129,14 @@ class Runner:
         self,
         plan: Plan,
         *,
+        tasks: Mapping[Key, Any] | None = None,
         bytes_read: int = 0,
         isolated: bool = False,
         on_result: Callable[[int, Ref | Failure | BaseException], None] | None = None,
         started: Callable[[Computation], None] | None = None,
         ahead: int | None = None,
     ) -> dict[int, Ref]:
-        """Run a plan; returns where its results lie, by number.
+        """Run a plan; returns where its results lie, by number. Dask's callbacks are shown its ``tasks``.
 
         Raises
         ------
@@ -144,7 +145,7 @@ class Runner:
         """
         if self.dry:
             raise Estimated(estimate_plan(self.services, plan, bytes_read))
-        computation = Computation(self.services, plan, isolated=isolated, on_result=on_result, ahead=ahead)
+        computation = Computation(self.services, plan, tasks=tasks, isolated=isolated, on_result=on_result, ahead=ahead)
         if started is not None:
             started(computation)
         with self._lock:

@@ -153,9 +153,8 @@ class Session:
             if is_planning_work(tasks):
                 return nested(keys, iter(get_sync(tasks, wanted)))
             plan = runner.plan(dsk, tasks, wanted, kwargs)
-            return nested(
-                keys, iter(runner.values(plan, runner.run(plan, bytes_read=parquet_bytes(dsk) if runner.dry else 0)))
-            )
+            refs = runner.run(plan, tasks=tasks, bytes_read=parquet_bytes(dsk) if runner.dry else 0)
+            return nested(keys, iter(runner.values(plan, refs)))
 
     def compute(self, *collections: Any, requirements: Requirements | None = None, **kwargs: Any) -> tuple[Any, ...]:
         """``dask.compute`` in this session, with requirements of this computation."""
@@ -172,8 +171,10 @@ class Session:
         runner = self._open()
         with runner.working():
             expr, keys = expression(found, finalize=False, optimize_graph=optimize_graph)
-            plan = runner.plan(expr, *materialize(expr, keys), kwargs)
-            values = runner.handles(plan, runner.run(plan, bytes_read=parquet_bytes(expr) if runner.dry else 0))
+            tasks, wanted = materialize(expr, keys)
+            plan = runner.plan(expr, tasks, wanted, kwargs)
+            refs = runner.run(plan, tasks=tasks, bytes_read=parquet_bytes(expr) if runner.dry else 0)
+            values = runner.handles(plan, refs)
         kept = rebuilt(found, expr, keys, lambda key, place: remote.node(key, values[plan.results[place]]))
         return list(repack(kept))
 

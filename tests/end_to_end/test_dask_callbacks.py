@@ -134,10 +134,11 @@ def test_the_progress_bar_is_drawn() -> None:
 
 
 def test_profilers_profile() -> None:
-    """One record for each task; the resources of this machine."""
+    """One record for each task, with the task itself; the resources of this machine."""
     with Profiler() as profiler, ResourceProfiler(dt=0.01) as resources:
         graph().compute()
     assert {result.key for result in profiler.results} == {"total", *(f"part-{i}" for i in range(4))}
+    assert {result.task.func for result in profiler.results} == {abs, sum}
     assert {result.worker_id for result in profiler.results} == {"local"}
     assert all(result.end_time >= result.start_time for result in profiler.results)
     assert resources.results is not None

@@ -185,7 +185,7 @@ class Unloadable:
 @pytest.mark.parametrize("graph", [{"x": (bool, Unloadable())}, {"x": (bool, "a"), "a": Unloadable()}])
 def test_an_argument_that_can_not_be_loaded(session: co.Session, graph: dict[str, Any]) -> None:
     """A ValueError, whether the argument stands in the task or apart; the message says what its class raised."""
-    with pytest.raises(ValueError, match="can't load the graph: .*LookupError: no such thing here"):
+    with pytest.raises(ValueError, match=r"can't load the graph: .*LookupError: no such thing here"):
         session.get(graph, "x")
 
 
