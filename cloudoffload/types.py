@@ -140,7 +140,7 @@ class Assignment(NamedTuple):
 
     number: int
     attempt: int  # from 1; outputs are named by it
-    inputs: tuple[Ref, ...]  # in the order of the unit's edges
+    inputs: tuple[Ref | Edge, ...]  # in the order of the unit's edges; an edge leads to an earlier unit of the call
     requested: bool = False
 
 

@@ -29,14 +29,14 @@ EMULATED = ("aws",)
 """Clouds that can be started on this machine."""
 
 LOCAL_TARGET_SECONDS = 0.05
-"""Aimed length of a batch of small units on a worker process, seconds: its call costs about 0.1 ms."""
+"""Aimed length of a batch of small units on a worker process, seconds: its call costs about 1 ms."""
 
 LOCAL_AHEAD = 0.25
 """Calls that wait for a worker process, by worker: a worker that ends one need not wait until the client has made the
 next. More would begin work whose values nobody needs yet."""
 
 _EMULATED_ROLE = "arn:aws:iam::123456789012:role/cloudoffload-data"
-_LATENCY = {"local": 0.0005, "aws": 0.05}
+_LATENCY = {"local": 0.001, "aws": 0.05}
 
 
 class Clouds:

@@ -85,6 +85,11 @@ class Events:
 
         return unsubscribe
 
+    @property
+    def heard(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._listeners)
+
     def publish(self, event: Event) -> None:
         """Tell every listener; one that raises is logged and does not disturb the computation."""
         for callback in self._listeners:

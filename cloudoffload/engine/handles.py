@@ -8,9 +8,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from cloudoffload.engine.storing import part_of
 from cloudoffload.graph.remote import RemoteValue
 from cloudoffload.types import Edge, Plan, Ref
+from cloudoffload.wire.refs import part_of
 
 
 def handles(

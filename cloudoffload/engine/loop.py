@@ -6,11 +6,10 @@ those. The same events therefore always lead to the same actions, and a simulati
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 
 from cloudoffload.engine import retries
-from cloudoffload.engine.batching import batch_size, deadline
+from cloudoffload.engine.batching import Batches
 from cloudoffload.engine.learned import Learned
 from cloudoffload.engine.messages import (
     Action,
@@ -34,6 +33,7 @@ from cloudoffload.engine.tries import Tries
 from cloudoffload.engine.window import Window
 from cloudoffload.errors import BudgetExceeded
 from cloudoffload.types import Assignment, Edge, Failure, Plan, Ref, Unit
+from cloudoffload.wire.refs import part_of
 
 _READ = Ref("", "", (0, 0), 0, b"")
 """In place of the ref of a value that nobody needs any more: many hold the value itself."""
@@ -89,7 +89,6 @@ class Loop:
         self._reserve = reserve
         self._learned = learned
         self._tries = Tries(tries)
-        self._first_deadline = first_deadline
         self._isolated = isolated
         self._window = window
         total = len(plan.units)
@@ -104,8 +103,9 @@ class Loop:
             for source in sources:
                 self._consumers[source].append(unit.number)
                 self._readers[source] += 1
+        self._riding: set[int] = set()  # units under way in the call that makes what they still lack
+        self._batches = Batches(plan.units, self._consumers, self._missing, learned, route, first_deadline)
         self._attempts = [0] * total
-        self._unsent = Counter(unit.prefix for unit in plan.units)
         self._ready = ReadyUnits(plan.units)
         self._calls: dict[int, Draft] = {}
         self._in_flight = dict.fromkeys(lanes, 0)
@@ -156,17 +156,19 @@ class Loop:
 
     def _answered(self, event: Answered, now: float, actions: list[Action]) -> None:
         draft = self._ended(event.call)
-        done: list[float] = []
+        done: dict[str, list[float]] = {}
         freed: list[Ref] = []
         for assignment, result, seconds in zip(
             draft.units, event.outcome.results, event.outcome.unit_seconds, strict=True
         ):
-            if isinstance(result, Ref):
-                self._refs[assignment.number] = result
-                done.append(seconds)
-                self._commit(assignment.number, result, actions, freed)
-                continue
             unit = self._units[assignment.number]
+            if unit.number in self._riding and self._stays_behind(unit.number):
+                continue
+            if isinstance(result, Ref):
+                self._refs[unit.number] = result
+                done.setdefault(unit.prefix, []).append(seconds)
+                self._commit(unit, result, actions, freed)
+                continue
             why: Failure | BaseException = result
             if (lost := retries.as_lost(result)) is not None:
                 if self._tries.again(unit, lost, now):
@@ -175,24 +177,30 @@ class Loop:
             self._fail(unit.number, why, actions)
             if self._over:
                 return
-        self._learned.add(draft.prefix, draft.provider, done)
+        for prefix, times in done.items():
+            self._learned.add(prefix, draft.provider, times)
         if freed:
             actions.append(Free(tuple(freed)))
         self._finish_if_done(actions)
 
-    def _commit(self, number: int, ref: Ref, actions: list[Action], freed: list[Ref]) -> None:
+    def _stays_behind(self, number: int) -> bool:
+        """Whether a unit rode in a call that did not make all that it lacks: it waits for that again."""
+        self._riding.remove(number)
+        return self._missing[number] > 0
+
+    def _commit(self, unit: Unit, ref: Ref, actions: list[Action], freed: list[Ref]) -> None:
+        number = unit.number
         if self._window is None or self._window.needs(number):
             self._left -= 1
-        unit = self._units[number]
         if unit.requested:
             actions.append(Deliver(number, ref))
             if not self._readers[number]:
                 self._refs[number] = _READ
         for consumer in self._consumers[number]:
             self._missing[consumer] -= 1
-            if not self._missing[consumer]:
+            if not self._missing[consumer] and consumer not in self._riding:
                 self._make_ready(consumer)
-        if not unit.keeps_inputs:
+        if unit.inputs and not unit.keeps_inputs:
             self._release(unit, freed)
 
     def _release(self, unit: Unit, freed: list[Ref]) -> None:
@@ -210,8 +218,9 @@ class Loop:
             self._refs[source] = _READ
 
     def _lost(self, draft: Draft, error: BaseException, now: float, actions: list[Action]) -> None:
-        numbers = [assignment.number for assignment in draft.units]
-        if retries.ran_nothing(error, len(numbers)) and self._tries.refused(numbers, error, now):
+        numbers = [unit.number for unit in draft.units if unit.number not in self._riding]
+        self._riding.difference_update(unit.number for unit in draft.units)  # they wait for what the call did not make
+        if retries.ran_nothing(error, len(draft.units)) and self._tries.refused(numbers, error, now):
             return
         for number in numbers:
             unit = self._units[number]
@@ -268,53 +277,46 @@ class Loop:
     def _send_batches(self, kind: Kind, lane: Lane, actions: list[Action]) -> None:
         """Send as much of one kind as the lane takes; raises BudgetExceeded when there is no room for a single unit."""
         most, busy = lane.batch, self._in_flight[lane.name]
+        ride = not kind.alone and self._window is None
         while kind and (free := lane.slots - self._in_flight[lane.name]) > -lane.ahead:
-            record = self._learned.get(kind.prefix, lane.name)
-            # What comes later is left for the slots that are busy now.
-            left = max(len(kind), self._unsent[kind.prefix])
-            size = 1 if kind.alone else batch_size(len(kind), left, record, lane, free=free, busy=busy)
-            numbers = kind.pop(min(most, size))
-            draft = self._draft(numbers, kind, lane)
+            numbers = kind.pop(min(most, self._batches.size(kind, lane, free=free, busy=busy)))
+            riders = self._batches.riders(numbers, lane) if ride else []
+            draft = self._draft([*numbers, *riders], lane)
             try:
                 self._reserve(draft)
             except BudgetExceeded:
+                for assignment in draft.units:
+                    self._attempts[assignment.number] -= 1
                 for number in numbers:
-                    self._attempts[number] -= 1
                     kind.push(self._units[number].priority, number)
-                if len(numbers) == 1:
+                if riders:
+                    ride = False
+                elif len(numbers) == 1:
                     raise
-                most = len(numbers) // 2
+                else:
+                    most = len(numbers) // 2
                 continue
+            self._riding.update(riders)
             self._sent += 1
-            self._unsent[kind.prefix] -= sum(assignment.attempt == 1 for assignment in draft.units)
+            self._batches.sent(draft.units)
             self._calls[draft.number] = draft
             self._in_flight[lane.name] += 1
             actions.append(Send(draft))
 
-    def _draft(self, numbers: list[int], kind: Kind, lane: Lane) -> Draft:
+    def _draft(self, numbers: list[int], lane: Lane) -> Draft:
         assignments = []
         for number in numbers:
             self._attempts[number] += 1
             unit = self._units[number]
             inputs = tuple([self._input(edge) for edge in unit.inputs]) if unit.inputs else ()
             assignments.append(Assignment(number, self._attempts[number], inputs, unit.requested))
-        seconds = deadline(
-            len(numbers),
-            self._learned.get(kind.prefix, lane.name),
-            lane,
-            stated=self._units[numbers[0]].requirements.seconds,
-            first=self._first_deadline,
-            timeouts=self._tries.timeouts(numbers),
-        )
+        seconds = self._batches.deadline(numbers, lane, self._tries.timeouts(numbers))
         reads = sum(most_reads(self._units[number], self._units) for number in numbers)
-        return Draft(self._sent + 1, lane.name, kind.prefix, tuple(assignments), seconds, lane.memory_mb, reads)
+        return Draft(self._sent + 1, lane.name, tuple(assignments), seconds, lane.memory_mb, reads)
 
-    def _input(self, edge: Edge) -> Ref:
+    def _input(self, edge: Edge) -> Ref | Edge:
         ref = self._refs[edge.source]
-        assert ref is not None, "a unit is ready only when its inputs are there"
-        if edge.part is None:
-            return ref
-        return Ref(ref.store, ref.key, ref.span, ref.nbytes, ref.digest, ref.parted, edge.part, ref.data)
+        return edge if ref is None else part_of(ref, edge)  # without a value yet: made by the call itself
 
     def _finish(self, error: BaseException | None, actions: list[Action]) -> None:
         self._over = True
@@ -330,5 +332,8 @@ class UnitFailed(Exception):
         self.unit = unit
 
 
-def _sources(unit: Unit, total: int) -> set[int]:
-    return {edge.source for edge in unit.inputs if edge.source < total}
+_NOTHING: frozenset[int] = frozenset()
+
+
+def _sources(unit: Unit, total: int) -> Set[int]:
+    return {edge.source for edge in unit.inputs if edge.source < total} if unit.inputs else _NOTHING

@@ -34,7 +34,6 @@ class Draft:
 
     number: int  # in its computation, from 1
     provider: str
-    prefix: str
     units: tuple[Assignment, ...]
     seconds: float
     memory_mb: int

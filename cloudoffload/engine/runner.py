@@ -22,13 +22,14 @@ from cloudoffload.engine.objects import handed_over
 from cloudoffload.engine.services import Services
 from cloudoffload.engine.shuffling import shuffle_costs
 from cloudoffload.engine.spending import telling_spend
-from cloudoffload.engine.storing import fetch, in_parallel, metered, part_of
+from cloudoffload.engine.storing import fetch, in_parallel, metered
 from cloudoffload.errors import PlanError, ProviderError, SessionClosed, StoreError
 from cloudoffload.graph.annotations import dropped, has_prefix, of_tasks, with_stated
 from cloudoffload.graph.planner import make_plan
 from cloudoffload.graph.remote import RemoteValue
 from cloudoffload.types import Edge, Failure, Key, Plan, Ref, Requirements, Unit
 from cloudoffload.wire.envelope import prefix_of
+from cloudoffload.wire.refs import part_of
 
 _PLANS = 10
 """How many of the latest plans can be asked why."""

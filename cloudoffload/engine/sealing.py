@@ -13,8 +13,9 @@ from cloudoffload.engine.objects import Belongings
 from cloudoffload.engine.services import STORE, Services
 from cloudoffload.engine.storing import metered
 from cloudoffload.routing.route import LOCAL
-from cloudoffload.types import Assignment, Call, Ref
+from cloudoffload.types import Assignment, Call, Edge, Ref
 from cloudoffload.wire.envelope import Order, prefix_of, seal
+from cloudoffload.wire.refs import refs_of
 
 LIFETIME_MARGIN = 900.0
 """Seconds beyond its deadline for which a call may still be accepted: queues and clocks are not exact."""
@@ -88,7 +89,7 @@ def _folder(services: Services, computation: int) -> str:
 def _spilled(services: Services, objects: Belongings, computation: int, draft: Draft) -> tuple[Assignment, ...]:
     """The call's units; small values that are too many for one request go through the store after all."""
     limit = services.clouds.lanes[draft.provider].card.request_bytes // 4
-    inline = {ref.digest: ref.data for unit in draft.units for ref in unit.inputs if ref.data is not None}
+    inline = {ref.digest: ref.data for ref in refs_of(draft.units) if ref.data is not None}
     if sum(map(len, inline.values())) <= limit:
         return draft.units
     key = spilled_key(services, computation, draft)
@@ -96,8 +97,8 @@ def _spilled(services: Services, objects: Belongings, computation: int, draft: D
         objects.wrote(key, services.clouds.store.put(key, list(inline.values())))
     starts = dict(zip(inline, _offsets(list(inline.values())), strict=True))
 
-    def moved(ref: Ref) -> Ref:
-        if ref.data is None:
+    def moved(ref: Ref | Edge) -> Ref | Edge:
+        if isinstance(ref, Edge) or ref.data is None:
             return ref
         offset, length = ref.span
         place = (starts[ref.digest] + offset, length)

@@ -148,7 +148,8 @@ class Services:
 
     def publish(self, kind: EventKind, computation: int, **fields: Any) -> None:
         """Tell the listeners what happened."""
-        self.events.publish(Event(kind, computation, self.totals(), **fields))
+        if self.events.heard:
+            self.events.publish(Event(kind, computation, self.totals(), **fields))
 
     def totals(self) -> Totals:
         """Running sums of the session as they are now."""

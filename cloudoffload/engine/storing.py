@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from cloudoffload.engine.objects import Belongings
 from cloudoffload.engine.services import STORE, Services
-from cloudoffload.types import Edge, Ref, Resources
+from cloudoffload.types import Ref, Resources
 from cloudoffload.wire.codecs import encode_pickle
 from cloudoffload.wire.digest import digest
 from cloudoffload.wire.envelope import prefix_of
@@ -22,6 +22,9 @@ PARALLEL = 8
 
 INLINE_PROGRAMS = 64 * 1024
 """Most bytes that all copies of a program inside calls may take together; beyond it one stored object costs less."""
+
+_ALONE_SECONDS = 0.002
+"""How long one thread works alone, seconds: by then a few small values are done, and waking others takes as long."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -57,13 +60,6 @@ def store_data(services: Services, objects: Belongings, values: Iterable[Any]) -
     return in_parallel(services, lambda value: _store_value(services, objects, value), list(values))
 
 
-def part_of(ref: Ref, edge: Edge) -> Ref:
-    """Ref of what an edge means of a stored value: its part, or the whole."""
-    if edge.part is None:
-        return ref
-    return Ref(ref.store, ref.key, ref.span, ref.nbytes, ref.digest, ref.parted, edge.part, ref.data)
-
-
 def fetch(services: Services, ref: Ref) -> Any:
     """Download one value, as ``results`` allows."""
     inputs = Inputs({STORE: services.clouds.store}, pickles=services.results != "data")
@@ -75,6 +71,8 @@ def in_parallel(services: Services, function: Callable[[T], R], items: list[T]) 
 
     The caller only waits: a transfer can't be interrupted, and Ctrl-C must be heard.
     """
+    if not items:
+        return []
     results: list[Any] = [None] * len(items)
     places = deque(range(len(items)))
     ended: SimpleQueue[BaseException | None] = SimpleQueue()
@@ -89,16 +87,20 @@ def in_parallel(services: Services, function: Callable[[T], R], items: list[T]) 
         else:
             ended.put(None)
 
-    threads = min(PARALLEL, len(items))
+    helpers = min(PARALLEL, len(items)) - 1
     try:
-        for _ in range(threads):
-            services.pool.submit(work)
-        errors = [error for _ in range(threads) if (error := ended.get()) is not None]
+        services.pool.submit(work)
+        try:
+            errors = [ended.get(timeout=_ALONE_SECONDS)]
+        except Empty:
+            for _ in range(helpers):
+                services.pool.submit(work)
+            errors = [ended.get() for _ in range(helpers + 1)]
     except BaseException:
         places.clear()  # what was not begun is not wanted any more
         raise
-    if errors:
-        raise errors[0]
+    for error in filter(None, errors):
+        raise error
     return results
 
 

@@ -10,9 +10,10 @@ from typing import Any
 from cloudoffload.engine.computation import STOP_SECONDS, Computation
 from cloudoffload.engine.objects import handed_over
 from cloudoffload.engine.runner import Runner
-from cloudoffload.engine.storing import fetch, metered, part_of
+from cloudoffload.engine.storing import fetch, metered
 from cloudoffload.errors import Cancelled, SettingsError
 from cloudoffload.types import Edge, Failure, Plan, Ref
+from cloudoffload.wire.refs import part_of
 
 MOST_AHEAD = 256
 """Results under way when nobody says how many: one client seldom reads faster than so many calls compute."""

@@ -21,11 +21,11 @@ import msgpack
 
 from cloudoffload.errors import BadSignature, Corrupt, Expired
 from cloudoffload.types import Assignment, Ref, StoreAccess
-from cloudoffload.wire.refs import unpack
+from cloudoffload.wire.refs import refs_of, unpack, unpack_input
 from cloudoffload.wire.signing import SIGNATURE_BYTES, Signer, verify_signature
 
 MAGIC = b"COF1"
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 """Pickles hold byte code, so client and worker must agree on it."""
 
@@ -162,8 +162,8 @@ def _order(header: Mapping[str, Any], body: memoryview) -> Order:
             call=header["call"],
             graph=unpack(fields["graph"]),
             units=tuple(
-                Assignment(number, attempt, tuple([unpack(ref) for ref in refs]), requested)
-                for number, attempt, refs, requested in fields["units"]
+                Assignment(number, attempt, tuple([unpack_input(item) for item in inputs]), requested)
+                for number, attempt, inputs, requested in fields["units"]
             ),
             stores={name: StoreAccess(url, options) for name, (url, options) in fields["stores"].items()},
             output=fields["output"],
@@ -182,7 +182,7 @@ def _order(header: Mapping[str, Any], body: memoryview) -> Order:
     if order.output not in order.stores:
         raise Corrupt(f"the call writes to a store {order.output!r} that it gives no access to")
     prefix = prefix_of(order.run)
-    refs = [order.graph, *(ref for unit in order.units for ref in unit.inputs)]
+    refs = [order.graph, *refs_of(order.units)]
     if not order.prefix.startswith(prefix) or any(ref.store and not ref.key.startswith(prefix) for ref in refs):
         raise Expired("the call names objects of another run")
     return order

@@ -39,7 +39,9 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(self, stream: io.BytesIO) -> None:
         # cloudpickle looks every type up in a chain of dictionaries, in Python; a plain one is looked up in C. It is
         # made anew each time, because anybody may register a type meanwhile, and before pickle asks for it, once.
-        self.dispatch_table: dict[type, Any] = dict(cloudpickle.Pickler.dispatch_table)
+        self.dispatch_table: dict[type, Any] = {}
+        for table in reversed(cloudpickle.Pickler.dispatch_table.maps):
+            self.dispatch_table.update(table)
         super().__init__(stream, 5)
 
 

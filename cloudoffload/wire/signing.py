@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import blake3
 from cryptography.exceptions import InvalidSignature
@@ -37,6 +38,12 @@ def verify_signature(public_key: bytes | None, message: Buffer, signature: Buffe
     if public_key is None:
         raise BadSignature("the call is signed by a key that this worker does not know; deploy or start it again")
     try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(bytes(signature), bytes(message))
+        _loaded(public_key).verify(bytes(signature), bytes(message))
     except InvalidSignature as error:
         raise BadSignature("the call's signature is wrong: it was altered, or another key signed it") from error
+
+
+@lru_cache(maxsize=16)
+def _loaded(public_key: bytes) -> Ed25519PublicKey:
+    """The key, ready to use: a worker checks call after call with the same one."""
+    return Ed25519PublicKey.from_public_bytes(public_key)

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar, cast
 from cloudoffload.store import ObjectStore
 from cloudoffload.types import Assignment, Ref
 from cloudoffload.wire.digest import BLAKE3
+from cloudoffload.wire.refs import refs_of
 from cloudoffload.worker import memory
 
 K = TypeVar("K")
@@ -75,7 +76,7 @@ class InputCache:
 
     def expect(self, units: Sequence[Assignment]) -> None:
         """Keep, when they are first read, inputs that several of these units name."""
-        readers = Counter(ref.digest for unit in units for ref in unit.inputs if ref.data is None)
+        readers = Counter(ref.digest for ref in refs_of(units) if ref.data is None)
         for digest, count in readers.items():
             if count > 1:
                 self._known.put(digest, True, 1)

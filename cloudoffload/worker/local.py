@@ -33,6 +33,7 @@ def main() -> None:
         memory.limit_to(int(limit))
     keys = {name: base64.b64decode(key) for name, key in json.loads(os.environ.pop("CLOUDOFFLOAD_PUBLIC_KEYS")).items()}
     threading.Thread(target=_end_with_client, args=(leash_fd,), name="cloudoffload-leash", daemon=True).start()
+    memory.restrain()
     with suppress(BrokenPipeError):  # the client has ended, and its worker quietly does, too
         _serve(read_fd, write_fd, keys)
     os._exit(0)  # threads of the user's code must not keep the process
@@ -43,7 +44,6 @@ def _serve(read_fd: int, write_fd: int, keys: Mapping[str, bytes]) -> None:
     with os.fdopen(read_fd, "rb", buffering=1 << 16) as calls:
         while len(prefix := calls.read(LENGTH.size)) == LENGTH.size:
             envelope = calls.read(LENGTH.unpack(prefix)[0])
-            memory.restrain()
             try:
                 outcome = answer(envelope, keys, worker=f"local pid {os.getpid()}")
             except WireError as error:
@@ -51,6 +51,7 @@ def _serve(read_fd: int, write_fd: int, keys: Mapping[str, bytes]) -> None:
                 write_all(write_fd, LENGTH.pack(REFUSED) + LENGTH.pack(len(sentence)) + sentence)
             else:
                 write_all(write_fd, LENGTH.pack(len(outcome)) + outcome)
+            memory.restrain()  # for the next call, while nobody waits
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -12,6 +12,7 @@ from cloudoffload.wire.codecs import Encoded, encode_pickle, encode_result, type
 from cloudoffload.wire.envelope import Order
 from cloudoffload.wire.index import IndexBuilder
 from cloudoffload.wire.parts import FrameCut
+from cloudoffload.wire.refs import refs_of
 from cloudoffload.wire.values import Packed, pack_parts, pack_value
 from cloudoffload.worker.inputs import Inputs
 
@@ -49,7 +50,7 @@ class Outputs:
     def write_index(self, unit: Assignment, inputs: Inputs) -> Ref:
         """Write where each part of each input lies: the barrier of a shuffle."""
         index = IndexBuilder(inputs.span)
-        for source in unit.inputs:
+        for source in refs_of([unit]):
             index.add(source, inputs.footer(source))
         return self._place(unit, pack_parts(index.parts(), "index", self._store.algorithm), index, parted=True)
 

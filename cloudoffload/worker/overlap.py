@@ -13,6 +13,7 @@ from typing import Any, cast
 from cloudoffload.interfaces import Buffer
 from cloudoffload.store import ObjectStore
 from cloudoffload.types import Assignment, Failure, Ref
+from cloudoffload.wire.refs import refs_of
 
 AHEAD_BYTES = 64 << 20
 """Most bytes of inputs that wait for the next unit."""
@@ -59,7 +60,11 @@ class Overlapped:
         """Bytes of the ref's span, writable, digest verified; see :meth:`cloudoffload.interfaces.Store.get`."""
         # Handed out once: who reads it again may find that the user's code has written into the first copy.
         begun = self._ahead.pop((ref.key, ref.span), None)
-        return self._store.get(ref) if begun is None else begun.result()
+        if begun is not None:
+            return begun.result()
+        if (error := self.failed(ref.key)) is not None:  # an earlier unit of the call has made it
+            raise error
+        return self._store.get(ref)
 
     def put(self, key: str, pieces: Sequence[Buffer]) -> int:
         """Begin to write an object; :meth:`failed` says whether it was. Returns its bytes."""
@@ -107,7 +112,7 @@ class Transfers:
     def fetch(self, units: Sequence[Assignment]) -> None:
         """Begin to read the inputs of these units; values in parts are left to their readers."""
         for name, store in self._overlapped.items():
-            store.fetch(ref for unit in units for ref in unit.inputs if ref.store == name and not ref.parted)
+            store.fetch(ref for ref in refs_of(units) if ref.store == name and not ref.parted)
 
     def failure(self, result: Ref | Failure) -> BaseException | None:
         """Wait until a value is written; returns why it could not be."""

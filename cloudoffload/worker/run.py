@@ -8,15 +8,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
-from cloudoffload.errors import CloudoffloadError, StoreError
+from cloudoffload.errors import CloudoffloadError, ObjectMissing, StoreError
 from cloudoffload.store import ObjectStore, Usage, open_store
-from cloudoffload.types import Assignment, Emit, Failure, Message, Outcome, Ref, Resources, StoreAccess
+from cloudoffload.types import Assignment, Edge, Emit, Failure, Message, Outcome, Ref, Resources, StoreAccess
 from cloudoffload.wire.envelope import PYTHON, Order, open_envelope
 from cloudoffload.wire.outcome import seal_outcome
 from cloudoffload.wire.program import Loaded, load, run_steps, settled
+from cloudoffload.wire.refs import part_of
 from cloudoffload.worker import failures
 from cloudoffload.worker.caches import InputCache, Recent, cache_bytes
 from cloudoffload.worker.capture import collector, install
@@ -52,7 +52,8 @@ def answer(
     keys : mapping of str to bytes
         Raw public keys that may sign calls, by key id.
     remaining_seconds : float, optional
-        What the platform leaves to this invocation; the earlier of this and the call's own deadline counts.
+        What the platform leaves to this invocation; the earlier of this and the call's own deadline counts. Such a
+        platform may freeze the process between calls.
     worker : str
         Name of this process or instance, for traces.
 
@@ -78,7 +79,9 @@ def answer(
     collector.begin()
     try:
         with overlapped(stores) as transfers:
-            results, unit_seconds, inline_bytes = _run_all(order, transfers, seconds)
+            results, unit_seconds, inline_bytes = _run_all(
+                order, transfers, seconds, never_frozen=remaining_seconds is None
+            )
     finally:
         messages = collector.end()
     return _sealed(order, results, unit_seconds, meter.read(inline_bytes), messages, worker)
@@ -86,10 +89,9 @@ def answer(
 
 def _stand_where_the_client_stands(order: Order) -> None:
     """On the client's own machine relative paths and imports mean what they mean there, also after a ``chdir``."""
-    if order.folder and order.folder != str(Path.cwd()):
+    if order.folder and order.folder != os.getcwd():  # noqa: PTH109 - no path is needed, and each call asks
         os.chdir(order.folder)
-    known = set(sys.path)
-    sys.path += [path for path in order.paths if path not in known]
+    sys.path += [path for path in order.paths if path not in sys.path]
 
 
 def must_end() -> bool:
@@ -140,20 +142,26 @@ def _sealed(
     return seal_outcome(outcome, order.call, order.answer_key)
 
 
-def _run_all(order: Order, transfers: Transfers, seconds: float) -> tuple[list[Ref | Failure], list[float], int]:
+def _run_all(
+    order: Order, transfers: Transfers, seconds: float, *, never_frozen: bool
+) -> tuple[list[Ref | Failure], list[float], int]:
     """Results and seconds of the units, and how many bytes of values the results hold."""
     inputs, outputs = Inputs(transfers.stores), Outputs(order, transfers.stores[order.output])
     results: list[Ref | Failure] = []
     unit_seconds: list[float] = []
+    made: dict[int, Ref] = {}  # by units of this call, for those behind them
     try:
-        with deadline(seconds) as check:
+        with deadline(seconds, never_frozen=never_frozen) as check:
             program = _program(order, inputs)
             for place, unit in enumerate(order.units):
                 check()
                 transfers.fetch(order.units[place : place + 2])
                 started = time.perf_counter()
-                results.append(program if isinstance(program, Failure) else _run(program, unit, inputs, outputs))
+                result = program if isinstance(program, Failure) else _run(program, unit, made, inputs, outputs)
+                results.append(result)
                 unit_seconds.append(time.perf_counter() - started)
+                if isinstance(result, Ref):
+                    made[unit.number] = result
             for place, result in enumerate(results):
                 if (error := transfers.failure(result)) is not None:
                     results[place] = failures.of_machinery(error)
@@ -167,12 +175,12 @@ def _run_all(order: Order, transfers: Transfers, seconds: float) -> tuple[list[R
     return results, unit_seconds, outputs.inline_bytes
 
 
-def _run(program: Loaded, unit: Assignment, inputs: Inputs, outputs: Outputs) -> Ref | Failure:
+def _run(program: Loaded, unit: Assignment, made: Mapping[int, Ref], inputs: Inputs, outputs: Outputs) -> Ref | Failure:
     try:
         steps, out, names, emit = program.entries[unit.number]
         if emit == Emit.INDEX:
             return outputs.write_index(unit, inputs)
-        values = {name: inputs.value(ref) for name, ref in zip(names, unit.inputs, strict=True)}
+        values = {name: inputs.value(_ref(item, made)) for name, item in zip(names, unit.inputs, strict=True)}
     except _FOREIGN as error:
         return failures.of_machinery(error)
     try:
@@ -185,6 +193,15 @@ def _run(program: Loaded, unit: Assignment, inputs: Inputs, outputs: Outputs) ->
         return outputs.write(unit, value, emit)
     except _FOREIGN as error:
         return failures.of_machinery(error)
+
+
+def _ref(item: Ref | Edge, made: Mapping[int, Ref]) -> Ref:
+    """Where an input lies, also one that an earlier unit of the call has made."""
+    if isinstance(item, Ref):
+        return item
+    if item.source not in made:
+        raise ObjectMissing(f"unit {item.source}, which this one reads, has no value")
+    return part_of(made[item.source], item)
 
 
 def _program(order: Order, inputs: Inputs) -> Loaded | Failure:

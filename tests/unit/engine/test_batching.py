@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from cloudoffload.engine.batching import batch_size, deadline
-from cloudoffload.engine.learned import Record
-from tests.unit.engine.driving import lane
+from cloudoffload.engine.batching import Batches, batch_size
+from cloudoffload.engine.learned import Learned, Record
+from cloudoffload.types import Requirements
+from tests.unit.engine.driving import lane, unit
 
 
 def taking(seconds: float, units: int = 1) -> Record:
@@ -47,10 +48,11 @@ def test_a_share_that_is_not_worth_the_way_is_left_to_nobody() -> None:
     assert batch_size(100, 100, taking(0.03), far, free=1, busy=9) == 20
 
 
-def test_free_slots_share_also_what_is_little() -> None:
-    """Nothing is gained by leaving a free slot idle."""
+def test_what_is_shorter_than_the_way_stays_together() -> None:
+    """From a further slot, also a free one, it would only come back later."""
     far = lane(slots=10, batch=999, latency=0.15)
-    assert batch_size(100, 100, taking(0.0001), far, free=5, busy=5) == 20
+    assert batch_size(100, 100, taking(0.0001), far, free=5, busy=5) == 100
+    assert batch_size(100, 100, taking(0.01), far, free=5, busy=5) == 20
 
 
 def test_what_is_to_come_is_enough_for_the_busy_slots() -> None:
@@ -58,25 +60,34 @@ def test_what_is_to_come_is_enough_for_the_busy_slots() -> None:
     assert batch_size(6, 400, taking(0.01), lane(slots=4, batch=99), free=1, busy=3) == 6
 
 
+def batches(longest: float | None, stated: float | None) -> Batches:
+    """Of two units, one of a kind that has taken at most so many seconds, if it has run, and the other one like it."""
+    learned = Learned()
+    if longest is not None:
+        learned.add("inc", "cloud", [longest, longest / 2])
+    units = [unit(number, requirements=Requirements(seconds=stated)) for number in range(2)]
+    return Batches(units, [[], []], [0, 0], learned, lambda _: "cloud", 60.0)
+
+
 def test_a_call_that_costs_nothing_may_run_as_long_as_any() -> None:
     """Nothing is reserved for it, and nobody knows how long its units take."""
-    assert deadline(1, taking(0.1), lane(rate="0", most=77.0), stated=0.2, first=60.0, timeouts=0) == 77.0
+    assert batches(0.1, 0.2).deadline([0], lane(rate="0", most=77.0), 0) == 77.0
 
 
 @pytest.mark.parametrize(
-    ("record", "stated", "timeouts", "seconds"),
+    ("longest", "stated", "timeouts", "seconds"),
     [
         (None, None, 0, 60.0),
-        (taking(1.0), None, 0, 30.0),
-        (taking(5.0), None, 0, 100.0),
-        (taking(5.0), 7.0, 0, 14.0),
+        (1.0, None, 0, 30.0),
+        (5.0, None, 0, 100.0),
+        (5.0, 7.0, 0, 14.0),
         (None, 7.0, 1, 56.0),
         (None, None, 9, 900.0),
     ],
     ids=["unknown", "short", "ten times the longest", "as stated", "longer after a timeout", "the provider's most"],
 )
 def test_a_deadline_follows_from_what_is_known(
-    record: Record | None, stated: float | None, timeouts: int, seconds: float
+    longest: float | None, stated: float | None, timeouts: int, seconds: float
 ) -> None:
     """What the user states outranks what was learned, and that the setting; no deadline passes the provider's most."""
-    assert deadline(2, record, lane(), stated=stated, first=60.0, timeouts=timeouts) == seconds
+    assert batches(longest, stated).deadline([0, 1], lane(), timeouts) == seconds

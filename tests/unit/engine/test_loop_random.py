@@ -31,7 +31,7 @@ lanes = st.lists(
         slots=st.integers(1, 4),
         batch=st.integers(1, 5),
         rate=st.sampled_from(["0", "0.01"]),
-        latency=st.sampled_from([0.0, 0.05]),
+        latency=st.sampled_from([0.0, 0.05, 1.0, 60.0]),
         ahead=st.integers(0, 2),
     ),
     min_size=1,

@@ -41,7 +41,7 @@ from cloudoffload.errors import (
     Unauthorized,
     WorkerLost,
 )
-from cloudoffload.types import Edge, Failure, FailureKind, Outcome, Plan, Ref, Requirements, Resources, Unit
+from cloudoffload.types import Assignment, Edge, Failure, FailureKind, Outcome, Plan, Ref, Requirements, Resources, Unit
 from tests.unit.engine.driving import Driven, failure, plan, ref, unit
 
 REFUSALS = (Throttled("429"), PayloadTooLarge("big"))
@@ -127,6 +127,7 @@ class World:
         self.tries = tries
         self.isolated = isolated
         self.ahead = ahead
+        self.learned = data.draw(st.sampled_from([{}, {"a": 0.1, "b": 0.1}]))  # what units took in earlier computations
         self.running: dict[int, Draft] = {}
         self.values: dict[int, Ref] = {}  # of units that are done
         self.failed: set[int] = set()
@@ -148,6 +149,7 @@ class World:
             *lanes,
             route=self.route,
             reserve=self._reserve,
+            learned=self.learned,
             tries=tries,
             isolated=isolated,
             window=None if ahead is None else Window(plan, ahead),
@@ -216,14 +218,20 @@ class World:
             error = self.draw(st.sampled_from([*refusals * self.mercy, *LOSSES * self.mercy, *HOPELESS]))
             if error not in refusals:
                 for assignment in draft.units:
-                    self._lose(assignment.number, error, hopeless=error in HOPELESS)
+                    if not _lacks(assignment):
+                        self._lose(assignment.number, error, hopeless=error in HOPELESS)
             self._tell(Lost(draft.number, error))
             return
-        results = [self._result(assignment.number, assignment.attempt) for assignment in draft.units]
+        results = [self._result(assignment) for assignment in draft.units]
         seconds = tuple(self.draw(st.sampled_from([0.0, 0.1, 5.0])) for _ in results)
         self._tell(Answered(draft.number, Outcome(tuple(results), seconds, Resources())))
 
-    def _result(self, number: int, attempt: int) -> Ref | Failure:
+    def _result(self, assignment: Assignment) -> Ref | Failure:
+        number, attempt = assignment.number, assignment.attempt
+        if not _lacks(assignment) <= self.values.keys():
+            # A value that could not be written after all may have been read before.
+            spurious = st.sampled_from([failure(FailureKind.INPUT_LOST), ref(number, attempt)])
+            return self.draw(spurious)
         if not self._goes_wrong():
             assert number not in self.values, "committed once"
             self.values[number] = ref(number, attempt, inline=self.draw(st.booleans()))
@@ -289,6 +297,7 @@ class World:
         assert sum(other.provider == lane.name for other in self.running.values()) <= lane.slots + lane.ahead
         assert 1 <= len(draft.units) <= lane.batch
         elsewhere = {item.number for other in self.running.values() if other is not draft for item in other.units}
+        before: set[int] = set()
         for assignment in draft.units:
             number, made = assignment.number, self.plan.units[assignment.number]
             assert self.route(made) == lane.name
@@ -299,10 +308,16 @@ class World:
             assert assignment.attempt == self.attempts.get(number, 0) + 1, "outputs are named by attempts"
             self.attempts[number] = assignment.attempt
             assert assignment.requested == made.requested
-            expected = tuple(self.values[edge.source]._replace(part=edge.part) for edge in made.inputs)
-            assert assignment.inputs == expected
+            there = [edge for edge in made.inputs if edge.source in self.values]
+            for edge, given in zip(made.inputs, assignment.inputs, strict=True):
+                if edge in there:
+                    assert given == self.values[edge.source]._replace(part=edge.part)
+                else:
+                    assert given == edge and edge.source in before, "the call makes it, before it is read"
+            before.add(number)
+            read = [self.values[edge.source] for edge in there]
             through = [item for edge in made.inputs for item in self._behind(edge.source)]
-            assert not {item.key for item in [*assignment.inputs, *through]} & self.freed, "what is read is still there"
+            assert not {item.key for item in [*read, *through]} & self.freed, "what is read is still there"
         assert len({item.number for item in draft.units}) == len(draft.units)
 
     def _within_reach(self) -> list[set[int]]:
@@ -372,6 +387,7 @@ class World:
             *self.lanes,
             route=self.route,
             reserve=reserve,
+            learned=self.learned,
             tries=self.tries,
             isolated=self.isolated,
             window=None if self.ahead is None else Window(self.plan, self.ahead),
@@ -390,6 +406,11 @@ def needs(plan: Plan, number: int) -> set[int]:
         needed |= fresh
         stack += fresh
     return needed
+
+
+def _lacks(assignment: Assignment) -> set[int]:
+    """Units of the same call that make what this one reads."""
+    return {item.source for item in assignment.inputs if isinstance(item, Edge)}
 
 
 def _readers(plan: Plan) -> list[set[int]]:

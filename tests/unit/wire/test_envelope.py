@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudoffload.errors import BadSignature, Corrupt, Expired, WireError
-from cloudoffload.types import Assignment, Ref, StoreAccess
+from cloudoffload.types import Assignment, Edge, Ref, StoreAccess
 from cloudoffload.wire.envelope import CLOCK_SKEW, MAGIC, WIRE_VERSION, Order, open_envelope, seal
 from cloudoffload.wire.signing import SIGNATURE_BYTES, Signer
 
@@ -257,3 +257,22 @@ def test_a_signed_body_of_any_bytes_raises_a_wire_error(body: bytes) -> None:
     header, _ = taken_apart()
     with pytest.raises(WireError):
         opened(signed({**header, "bytes": len(body)}, body))
+
+
+def test_an_input_may_be_what_an_earlier_unit_of_the_call_makes() -> None:
+    """It travels as the edge to that unit, with the part that is meant, between refs of what lies somewhere."""
+    unit = Assignment(1, 1, (Edge(0), ORDER.graph, Edge(0, "b"), Edge(0, 3)))
+    order = replace(ORDER, units=(Assignment(0, 1, ()), unit))
+    assert opened(seal(order, SIGNER, now=NOW, lifetime=LIFETIME)).units == order.units
+
+
+@pytest.mark.parametrize(
+    "edge", [["0", None], [None, None], [True, None], [0, 1.5], [0, b"b"], [0, True], [0], 0, None]
+)
+def test_an_edge_that_makes_no_sense_is_corrupt(edge: Any) -> None:
+    """A unit's number, and nothing or the name of a part."""
+    header, body = taken_apart()
+    body["units"] = [[0, 1, [edge], True]]
+    packed = msgpack.packb(body)
+    with pytest.raises(Corrupt):
+        opened(signed({**header, "bytes": len(packed)}, packed))

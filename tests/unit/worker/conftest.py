@@ -21,7 +21,7 @@ from dask._task_spec import TaskRef
 
 import cloudoffload
 from cloudoffload.store import ObjectStore, open_store
-from cloudoffload.types import Assignment, Call, Emit, Failure, Outcome, Ref, StoreAccess
+from cloudoffload.types import Assignment, Call, Edge, Emit, Failure, Outcome, Ref, StoreAccess
 from cloudoffload.wire.codecs import encode_pickle
 from cloudoffload.wire.digest import BLAKE3, digest
 from cloudoffload.wire.envelope import Order, seal
@@ -140,7 +140,7 @@ class Desk:
     def order(
         self,
         *entries: Entry,
-        inputs: Sequence[Sequence[Ref]] = (),
+        inputs: Sequence[Sequence[Ref | Edge]] = (),
         requested: bool = False,
         program: bytes | None = None,
         **fields: Any,

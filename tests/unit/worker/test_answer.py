@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 from dask._task_spec import TaskRef
 
-from cloudoffload.types import Assignment, Emit, Ref, StoreAccess
+from cloudoffload.types import Assignment, Edge, Emit, FailureKind, Ref, StoreAccess
 from cloudoffload.wire.digest import digest
 from cloudoffload.wire.parts import PARTITIONS, cut_frame, cut_records, join_frames, join_records
 from cloudoffload.wire.program import dump, entry
 from cloudoffload.worker.inputs import Inputs
-from tests.unit.worker.conftest import PREFIX, Desk, task
+from tests.unit.worker.conftest import PREFIX, Desk, failure, raises, task
 
 LARGE = 100_000
 
@@ -37,6 +37,41 @@ def test_inputs_are_read_wherever_they_lie(desk: Desk) -> None:
     total = task(lambda x, y, z: x.sum() + y + z, "x", "y", "z")
     (ref,) = desk.run(total, inputs=[[stored, inline, item]]).results
     assert desk.value(ref) == sum(range(LARGE)) + 3 + 5
+
+
+@pytest.mark.parametrize("limit", [0, 10_000])
+def test_a_unit_reads_what_an_earlier_one_of_the_call_made(desk: Desk, limit: int) -> None:
+    """Whole or in part, beside inputs from elsewhere, and however far such a chain goes."""
+    outcome = desk.run(
+        task(lambda: {"a": 1, "b": 2}, emit=Emit.PARTS),
+        task(lambda b, stored, whole: (b, stored, whole), "x", "y", "z"),
+        task(len, "x"),
+        inputs=[(), (Edge(0, "b"), desk.put(7), Edge(0)), (Edge(1),)],
+        inline_limit=limit,
+    )
+    assert [desk.value(ref) for ref in outcome.results[1:]] == [(2, 7, {"a": 1, "b": 2}), 3]
+
+
+def test_a_unit_gets_its_own_copy_of_what_an_earlier_one_made(desk: Desk) -> None:
+    """Who writes into it changes it for nobody else, as if it had come from another worker."""
+
+    def spoil(array: Any) -> float:
+        array[:] = 9.0
+        return float(array.sum())
+
+    made = task(lambda: np.ones(3))
+    outcome = desk.run(made, task(spoil, "x"), task(spoil, "x"), task(np.sum, "x"), inputs=[(), *[(Edge(0),)] * 3])
+    assert [desk.value(ref) for ref in outcome.results[1:]] == [27.0, 27.0, 3.0]
+    assert list(desk.value(outcome.results[0])) == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("source", [0, 1, 2, 99])
+def test_without_the_value_of_an_earlier_unit_the_input_is_lost(desk: Desk, source: int) -> None:
+    """That unit failed, is the same one, comes later, or is none of the call's: the others still run."""
+    entries = raises(ValueError("no")), task(abs, "x"), task(lambda: 3)
+    outcome = desk.run(*entries, inputs=[(), (Edge(source),), ()])
+    assert failure(outcome, 1).kind is FailureKind.INPUT_LOST
+    assert desk.value(outcome.results[2]) == 3
 
 
 @pytest.mark.parametrize("inline", [False, True])

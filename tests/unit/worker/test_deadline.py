@@ -141,19 +141,52 @@ def test_code_that_lets_nothing_else_run_ends_the_process_too(desk: Desk) -> Non
     assert b"holds_the_interpreter" in desk.worker.process.stderr.read()
 
 
-LEAVES_NOTHING_ARMED = """
+@pytest.mark.slow
+def test_code_that_lets_nothing_else_run_ends_the_process_behind_quick_calls_too(desk: Desk) -> None:
+    """What ends it is armed once for several calls, and strikes for the last of them."""
+    for seconds in (LONG, SHORT, SHORT):
+        desk.run(task(nothing), seconds=seconds)
+    with pytest.raises(Ended) as ended:
+        desk.run(task(holds_the_interpreter), seconds=SHORT)
+    assert ended.value.status == 1
+
+
+WORKS_IN_TIME = """
 import time
 from cloudoffload.worker import deadline
-deadline.GRACE = 0.1
-with deadline.deadline(0.1) as check:
-    check()
-time.sleep(1)
+deadline.GRACE = 0.2
+for pause in {pauses}:
+    with deadline.deadline(0.2, never_frozen={never_frozen}) as check:
+        check()
+    time.sleep(pause)
 """
 
 
-def test_work_in_time_leaves_nothing_armed() -> None:
-    """Neither the alarm nor what comes after it ends a worker that did its work in time, also when no call follows."""
-    subprocess.run([sys.executable, "-c", LEAVES_NOTHING_ARMED], cwd=ROOT, check=True)
+@pytest.mark.parametrize("pauses", [[1.5], [0.01] * 100, [0.07] * 20])
+@pytest.mark.parametrize("never_frozen", [False, True])
+def test_work_in_time_leaves_nothing_that_strikes(pauses: list[float], never_frozen: bool) -> None:
+    """Neither the alarm nor what comes after it ends a worker that did its work in time: when no call follows, and when
+    many do."""
+    code = WORKS_IN_TIME.format(pauses=pauses, never_frozen=never_frozen)
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+FREEZES = """
+import itertools, os, signal, subprocess, sys
+from cloudoffload.worker import deadline
+deadline.GRACE = 0.2
+thaw = f"import os, signal, time; time.sleep(1); os.kill({os.getpid()}, signal.SIGCONT)"
+subprocess.Popen([sys.executable, "-c", thaw])
+with deadline.deadline(0.2):
+    pass
+os.kill(os.getpid(), signal.SIGSTOP)
+sum(itertools.repeat(0, 10**8))  # no thread of Python gets a chance to disarm anything
+"""
+
+
+def test_a_process_that_is_frozen_between_calls_is_not_ended_when_it_goes_on() -> None:
+    """Time passes while it stands still."""
+    subprocess.run([sys.executable, "-c", FREEZES], cwd=ROOT, check=True)
 
 
 def test_outside_of_the_main_thread_the_time_can_be_asked_for() -> None:

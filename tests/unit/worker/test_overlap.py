@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from cloudoffload.errors import ObjectMissing, StoreError
 from cloudoffload.interfaces import Buffer
 from cloudoffload.store import ObjectStore
-from cloudoffload.types import Assignment, Failure, FailureKind, Ref, StoreAccess
+from cloudoffload.types import Assignment, Edge, Failure, FailureKind, Ref, StoreAccess
 from cloudoffload.wire.digest import BLAKE3, digest
 from cloudoffload.worker import overlap
 from cloudoffload.worker.overlap import Overlapped, Transfers, overlapped
@@ -146,3 +147,31 @@ def test_values_inside_the_outcome_have_nothing_to_wait_for(transfers: Transfers
     results: list[Any] = [Ref("", "", (0, 1), 1, b"", data=b"x"), Failure(FailureKind.EXCEPTION, "ValueError", "", "")]
     for result in results:
         assert transfers.failure(result) is None and not transfers.is_pending(result)
+
+
+def test_what_is_being_written_can_be_read_once_it_is_there(store: Watched, transfers: Transfers) -> None:
+    """A unit of the same call reads what an earlier one has made, although nobody waited for its writing."""
+    store.may_write.clear()
+    content = b"made a moment ago"
+    transfers.stores["main"].put("runs/a/1", [content])
+    ref = Ref("main", "runs/a/1", (0, len(content)), len(content), digest((content,), BLAKE3))
+    reader = ThreadPoolExecutor(1).submit(transfers.stores["main"].get, ref)
+    assert not reader.done()
+    store.may_write.set()
+    assert bytes(reader.result(PATIENCE)) == content
+
+
+def test_what_could_not_be_written_can_not_be_read(store: Watched, transfers: Transfers) -> None:
+    """The reader hears why."""
+    store.refuses.add("runs/a/1")
+    transfers.stores["main"].put("runs/a/1", [b"x"])
+    with pytest.raises(StoreError, match="no room for runs/a/1"):
+        transfers.stores["main"].get(Ref("main", "runs/a/1", (0, 1), 1, digest((b"x",), BLAKE3)))
+
+
+def test_only_what_lies_somewhere_is_fetched_ahead(store: Watched, transfers: Transfers) -> None:
+    """What the call itself will make is not there yet."""
+    ref = store.holding("runs/a/0", b"0")
+    transfers.fetch([Assignment(1, 1, (Edge(0), ref))])
+    assert bytes(transfers.stores["main"].get(ref)) == b"0"
+    assert store.asked == ["runs/a/0"]
