@@ -8,6 +8,7 @@
     │   ├── LocalPathError         it reads or writes this machine's files, and may not run here
     │   ├── CredentialsInGraph     secrets would have travelled inside the graph
     │   ├── UnpicklableGraph       a function or argument can't be sent
+    │   ├── MalformedGraph         a task needs what is not in the graph, or itself
     │   └── UnsupportedGraph       a construct that no cloud function can run
     ├── BudgetExceeded             going on could cost more than the budget
     ├── ProviderError              the cloud, not the user's code (`retryable`, `billed`)
@@ -61,6 +62,10 @@ class CredentialsInGraph(PlanError):
 
 class UnpicklableGraph(PlanError, ValueError):
     """A function or an argument can't be pickled, or can't be loaded by the worker."""
+
+
+class MalformedGraph(PlanError, ValueError, RuntimeError):
+    """A task needs what is not in the graph (to Dask a ``ValueError``), or itself (to Dask a ``RuntimeError``)."""
 
 
 class UnsupportedGraph(PlanError):

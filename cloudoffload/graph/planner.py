@@ -9,7 +9,7 @@ from typing import Any
 from dask._task_spec import DataNode, GraphNode, Task, cull
 from dask.utils import key_split
 
-from cloudoffload.errors import UnpicklableGraph
+from cloudoffload.errors import MalformedGraph, UnpicklableGraph
 from cloudoffload.graph import remote, shuffle
 from cloudoffload.graph.annotations import FIELDS, has_prefix, with_stated
 from cloudoffload.graph.bundling import bundle
@@ -64,7 +64,12 @@ def make_plan(
     ------
     PlanError
         The graph can't be run as asked.
+    KeyError
+        There is no such key as is asked for.
     """
+    for key in wanted:
+        if key not in tasks:
+            raise KeyError(key)
     tasks, notes = staged(remote.lifted(_rewritten(cull(tasks, set(wanted)), set(wanted))), set(wanted), shuffle_costs)
     shipped = {key: node for key, node in tasks.items() if not remote.holds_remote(node)}
     telling = _telling(shipped)
@@ -160,8 +165,10 @@ def _assemble(
             return edge(source)._replace(part=part)
         if key in numbers:
             return Edge(numbers[key])
-        value = sources.remotes[key] if key in sources.remotes else sources.values[key]
-        return Edge(total + data.number(value))
+        known = sources.remotes if key in sources.remotes else sources.values
+        if key not in known:
+            raise MalformedGraph(f"Missing dependency: {key!r} is needed, and is not in the graph")
+        return Edge(total + data.number(known[key]))
 
     results = tuple(edge(key) for key in wanted)
     requested = {item.source for item in results if item.source < total}

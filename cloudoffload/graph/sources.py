@@ -9,6 +9,7 @@ from typing import Any
 from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef
 
 from cloudoffload.graph import remote, shuffle
+from cloudoffload.graph.steps import topological
 from cloudoffload.types import Key, PartName
 
 
@@ -52,6 +53,8 @@ def sort_out(tasks: dict[Key, GraphNode], wanted: set[Key]) -> Sources:
             sources.tasks[key] = Task(key, node.func, TaskRef(part), *node.args[1:])
         else:
             sources.tasks[key] = node
+    for _ in topological({key: (target,) for key, target in sources.aliases.items()}):
+        pass  # a circle of aliases would be resolved forever
     _find_items(sources, wanted)
     return sources
 

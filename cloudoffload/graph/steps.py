@@ -7,6 +7,7 @@ from typing import Any
 
 from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef, _execute_subgraph
 
+from cloudoffload.errors import MalformedGraph
 from cloudoffload.types import Key
 from cloudoffload.wire.program import Step
 
@@ -84,8 +85,15 @@ def _holds_nodes(node: Task) -> bool:
 
 
 def topological(dependencies: Mapping[Key, Collection[Key]]) -> Iterator[Key]:
-    """Keys so that each comes after those that it depends on; dependencies outside of the mapping are left out."""
+    """Keys so that each comes after those that it depends on; dependencies outside of the mapping are left out.
+
+    Raises
+    ------
+    MalformedGraph
+        A key depends on itself, perhaps through others.
+    """
     seen: set[Key] = set()
+    waiting: set[Key] = set()  # seen, but what they depend on is not done
     for root in dependencies:
         if root in seen:
             continue
@@ -97,9 +105,13 @@ def topological(dependencies: Mapping[Key, Collection[Key]]) -> Iterator[Key]:
         while stack:
             key, ready = stack.pop()
             if ready:
+                waiting.remove(key)
                 yield key
+            elif key in waiting:
+                raise MalformedGraph(f"Cycle detected: {key!r} needs itself, perhaps through other tasks")
             elif key not in seen and key in dependencies:
                 seen.add(key)
+                waiting.add(key)
                 stack.append((key, True))
                 stack += [(name, False) for name in dependencies[key]]
 

@@ -14,12 +14,12 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
-from dask._task_spec import Task
+from dask._task_spec import Task, TaskRef, convert_legacy_graph
 from dask.local import get_sync
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudoffload.errors import CredentialsInGraph, UnpicklableGraph
+from cloudoffload.errors import CredentialsInGraph, MalformedGraph, UnpicklableGraph
 from cloudoffload.graph.annotations import dropped, of_tasks
 from cloudoffload.graph.expression import materialize
 from cloudoffload.graph.planner import make_plan
@@ -281,6 +281,33 @@ def test_what_can_t_be_pickled_is_named() -> None:
     lock = threading.Lock()
     with pytest.raises(UnpicklableGraph, match="task 'add' can't be sent"):
         plan_of(dask.delayed(add)(lock))
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        {"a": (abs, "a")},
+        {"a": (abs, "b"), "b": (abs, "c"), "c": (abs, "a")},
+        {"a": (add, "b", "c"), "b": (abs, "c"), "c": (add, "b", 1)},
+        {"a": "b", "b": "a"},
+        {"a": "b", "b": (abs, "a")},
+    ],
+)
+def test_tasks_in_a_circle_are_refused(graph: dict[str, Any]) -> None:
+    """As by Dask itself, with a RuntimeError that names one of them; aliases count."""
+    with pytest.raises(MalformedGraph, match=r"Cycle detected: '[abc]' needs itself") as caught:
+        make_plan(convert_legacy_graph(graph), ["a"])
+    assert isinstance(caught.value, RuntimeError)
+
+
+def test_a_task_that_needs_what_is_not_there_is_refused() -> None:
+    """As by Dask itself, with a ValueError that names it; with a KeyError when nobody but the caller needs it."""
+    graph = {"a": Task("a", abs, TaskRef("x"))}
+    with pytest.raises(MalformedGraph, match="Missing dependency: 'x'") as caught:
+        make_plan(graph, ["a"])
+    assert isinstance(caught.value, ValueError)
+    with pytest.raises(KeyError, match="'b'"):
+        make_plan(graph, ["b"])
 
 
 def test_credentials_are_never_shipped() -> None:
