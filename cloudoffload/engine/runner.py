@@ -34,9 +34,6 @@ from cloudoffload.wire.refs import part_of
 _PLANS = 10
 """How many of the latest plans can be asked why."""
 
-_UNITS_PER_SLOT = 4
-"""Like units for each call at a time that keep workers busy to the end, though some take longer than others."""
-
 _WIDE = 64
 """Like units that are enough on any cloud: there, a value that is stored for others costs more than it gains."""
 
@@ -108,8 +105,8 @@ class Runner:
         return plan
 
     def _width(self) -> int:
-        """Like units that keep all workers busy even if their length varies, and enough for any cloud."""
-        return min(_WIDE, _UNITS_PER_SLOT * sum(lane.slots for lane in self.services.clouds.lanes.values()))
+        """Like units that give every worker something to do; fewer of them than that would leave some idle."""
+        return min(_WIDE, sum(lane.slots for lane in self.services.clouds.lanes.values()))
 
     def _with_foreign_values(self, plan: Plan) -> Plan:
         """The plan with what another session has persisted as data: its objects are out of reach for these workers."""

@@ -41,8 +41,8 @@ def bundle(
     protected : set
         Tasks whose own value somebody needs.
     width : int
-        So many bundles of a kind must there be. Those are enough to keep all workers busy, so that nothing is lost by
-        running the readers of each value one after the other.
+        So many bundles of a kind must there be. They give every worker something to do, so that little is lost by
+        running the readers of each value one after the other: less than writing it for others and reading it there.
 
     Returns
     -------
