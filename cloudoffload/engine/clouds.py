@@ -122,7 +122,7 @@ class Clouds:
             batch=self._settings.call.batch,
             target_seconds=LOCAL_TARGET_SECONDS if kind == "local" else self._settings.call.target_seconds,
             latency=_LATENCY.get(kind, 0.05),
-            ahead=math.ceil(provider.card.concurrency * LOCAL_AHEAD) if kind == "local" else 0,
+            ahead=math.ceil(provider.card.concurrency * LOCAL_AHEAD) if name == "local" else 0,
         )
 
     def _provider(self, name: str | Provider, workers: int, worker_memory: int) -> tuple[Provider, int]:

@@ -20,6 +20,8 @@ from dask.base import get_scheduler
 import cloudoffload as co
 from cloudoffload import errors
 from cloudoffload.engine import scheduler
+from cloudoffload.providers.local import Local
+from cloudoffload.types import Call, Outcome
 
 GENEROUS = 60.0
 
@@ -219,20 +221,32 @@ def test_computing_goes_on_after_an_error() -> None:
         assert session.stats()["in_flight"] == 0
 
 
-def test_a_call_that_waits_for_a_worker_is_cancelled_before_it_begins(tmp_path: Path) -> None:
+def test_a_call_that_waits_for_a_worker_is_cancelled_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The next call waits while the worker runs another; nothing of it has run when the computation is cancelled."""
+    invoke, invoked = Local.invoke, []
+
+    def watched(provider: Local, call: Call, cancelled: threading.Event) -> Outcome:
+        invoked.append(call)
+        return invoke(provider, call, cancelled)
+
+    monkeypatch.setattr(Local, "invoke", watched)
     with local() as session:
 
         def cancel() -> None:
-            until(lambda: session.stats()["in_flight"] == 2, "the next call waits")
-            until(lambda: any(tmp_path.glob("begun-*")), "the first task began")
-            session.cancel()
+            try:
+                until(lambda: any(tmp_path.glob("begun-*")), "the first task began")
+                until(lambda: len(invoked) == 2, "the next call waits")
+            finally:
+                session.cancel()
 
         thread = threading.Thread(target=cancel)
         thread.start()
         with pytest.raises(errors.Cancelled):
             dask.compute(*(wait_for(str(tmp_path / "go"), str(tmp_path / f"begun-{i}")) for i in range(3)))
         thread.join()
+        assert len(invoked) == 2
         assert len(list(tmp_path.glob("begun-*"))) == 1
         assert session.stats()["in_flight"] == 0
         assert total(3).compute() == 6
