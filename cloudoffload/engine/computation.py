@@ -37,6 +37,7 @@ from cloudoffload.engine.services import OVERRUN_SECONDS, Services
 from cloudoffload.engine.storing import metered, store_data, store_program
 from cloudoffload.engine.window import Window
 from cloudoffload.errors import BudgetExceeded, Cancelled
+from cloudoffload.graph.collecting import patience
 from cloudoffload.types import Call, Failure, Key, Outcome, Plan, Ref
 
 STOP_SECONDS = 1.0
@@ -188,12 +189,15 @@ class Computation:
 
     def _next_event(self) -> Event:
         while True:
-            timeout = None if self._wake is None else max(0.0, self._wake - time.monotonic())
+            waits = [] if self._wake is None else [max(0.0, self._wake - time.monotonic())]
+            if (left := patience()) is not None:
+                waits.append(left)
             try:
-                return self._inbox.get(timeout=timeout)
+                return self._inbox.get(timeout=min(waits, default=None))
             except Empty:
-                self._wake = None
-                return Woken()
+                if self._wake is not None and self._wake <= time.monotonic():
+                    self._wake = None
+                    return Woken()
 
     def _before(self, event: Event) -> None:
         """Book what an event says before the loop acts on it: it may need the room in the budget."""

@@ -28,6 +28,7 @@ from cloudoffload.engine.spending import note_spend
 from cloudoffload.engine.streaming import Stream
 from cloudoffload.errors import SessionClosed
 from cloudoffload.graph import remote
+from cloudoffload.graph.collecting import collection_paused
 from cloudoffload.graph.expression import materialize
 from cloudoffload.graph.planning_work import is_planning_work
 from cloudoffload.graph.reading import parquet_bytes
@@ -152,8 +153,9 @@ class Session:
             tasks, wanted = materialize(dsk, keys)
             if is_planning_work(tasks):
                 return nested(keys, iter(get_sync(tasks, wanted)))
-            plan = runner.plan(dsk, tasks, wanted, kwargs)
-            refs = runner.run(plan, tasks=tasks, bytes_read=parquet_bytes(dsk) if runner.dry else 0)
+            with collection_paused():
+                plan = runner.plan(dsk, tasks, wanted, kwargs)
+                refs = runner.run(plan, tasks=tasks, bytes_read=parquet_bytes(dsk) if runner.dry else 0)
             return nested(keys, iter(runner.values(plan, refs)))
 
     def compute(self, *collections: Any, requirements: Requirements | None = None, **kwargs: Any) -> tuple[Any, ...]:

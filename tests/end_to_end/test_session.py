@@ -20,6 +20,7 @@ from dask.base import get_scheduler
 import cloudoffload as co
 from cloudoffload import errors
 from cloudoffload.engine import scheduler
+from cloudoffload.graph import collecting
 from cloudoffload.providers.local import Local
 from cloudoffload.types import Call, Outcome
 
@@ -73,6 +74,19 @@ def test_a_block_is_dasks_scheduler() -> None:
         assert session.stats()["units"] > 0
     assert get_scheduler() == before
     assert "scheduler" not in dask.config.config
+
+
+def test_a_long_computation_lets_the_collector_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits while a graph is planned and begins to run, and not for the hours that follow."""
+    monkeypatch.setattr(collecting, "MOST_SECONDS", 0.1)
+    go, begun = tmp_path / "go", tmp_path / "begun"
+    with local() as session, ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(session.compute, wait_for(str(go), str(begun)))
+        until(begun.exists, "the task did not begin")
+        until(gc.isenabled, "the collector stayed off")
+        go.touch()
+        answer.result(GENEROUS)
+    assert gc.isenabled()
 
 
 def test_a_scheduler_that_was_set_before_is_set_again() -> None:
