@@ -82,9 +82,11 @@ def test_a_long_computation_lets_the_collector_run(tmp_path: Path, monkeypatch: 
     go, begun = tmp_path / "go", tmp_path / "begun"
     with local() as session, ThreadPoolExecutor(1) as threads:
         answer = threads.submit(session.compute, wait_for(str(go), str(begun)))
-        until(begun.exists, "the task did not begin")
-        until(gc.isenabled, "the collector stayed off")
-        go.touch()
+        try:
+            until(begun.exists, "the task did not begin")
+            until(gc.isenabled, "the collector stayed off")
+        finally:
+            go.touch()
         answer.result(GENEROUS)
     assert gc.isenabled()
 
