@@ -94,6 +94,10 @@ def _store_shuffle(node: Any) -> Expr:
 
     cls = _store_shuffle_class()
     replacement: Expr = cls(*node.operands)
+    index = node._meta.index
+    if node.ignore_index and (index.name is not None or index.dtype != "int64"):
+        # Dask's shuffle through local disk keeps an index that may be ignored, and says so in its meta.
+        replacement = replacement.substitute_parameters({"ignore_index": False})
     if isinstance(node, P2PShuffle):
         # P2P drops the column of partition numbers; the others leave that to a projection.
         columns = [column for column in replacement.columns if column != node.partitioning_index]

@@ -150,6 +150,18 @@ def test_merges_meet_in_two_stages(session: co.Session, form: str) -> None:
     pd.testing.assert_series_equal(applied.sort_index(), summed.sort_index())
 
 
+@pytest.mark.parametrize("ignore_index", [True, False])
+@pytest.mark.parametrize("method", ["disk", "tasks"])
+def test_the_index_is_what_the_collection_says(session: co.Session, method: str, ignore_index: bool) -> None:
+    """An index that may be ignored is dropped only where Dask's meta says so."""
+    frame = pd.DataFrame({"x": range(20)}, index=pd.date_range("2026", periods=20, name="day"))
+    with dask.config.set(scheduler=session):
+        shuffled = dd.from_pandas(frame, npartitions=4).shuffle("x", shuffle_method=method, ignore_index=ignore_index)
+        result = shuffled.compute()
+    assert (result.index.name, result.index.dtype) == (shuffled._meta.index.name, shuffled._meta.index.dtype)
+    assert sorted(result.x) == list(range(20))
+
+
 def test_bags_are_grouped_in_two_stages(session: co.Session, form: str) -> None:
     """Each group is complete, and in the partition that Dask puts it in."""
     grouped = db.from_sequence(range(300), npartitions=INPUTS).groupby(lambda number: number % 31, npartitions=16)
