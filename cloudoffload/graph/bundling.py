@@ -1,16 +1,15 @@
 """Bundling: what reads one value and nothing else runs where that value is made, which then is never stored.
 
 Several aggregations of one table are the usual case: each partition is read from its files once, aggregated in every
-way, and only the small results travel.
+way, and only the small results travel. The readers share the value itself, as they do on Dask's own threads.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 
 from dask._task_spec import GraphNode, Task, TaskRef
-from dask.utils import key_split
 
 from cloudoffload.graph import shuffle
 from cloudoffload.graph.fusion import Group
@@ -27,6 +26,7 @@ def bundle(
     resolve: Callable[[Key], Key],
     protected: Set[Key],
     width: int,
+    where: Callable[[Group], Hashable],
 ) -> tuple[list[Group], dict[Key, tuple[Key, int]]]:
     """Put groups that read one value alone into the group that makes it.
 
@@ -43,6 +43,8 @@ def bundle(
     width : int
         So many bundles of a kind must there be. They give every worker something to do, so that little is lost by
         running the readers of each value one after the other: less than writing it for others and reading it there.
+    where : callable
+        What decides where and how a group runs; in a bundle it is the same for all.
 
     Returns
     -------
@@ -50,7 +52,7 @@ def bundle(
         The groups in topological order, and for the key of each one that is in a bundle now: the bundle's key, whose
         value is a tuple, and the place in it.
     """
-    bundles = _frequent(_candidates(groups, dependencies, protected), width)
+    bundles = _chosen(_candidates(groups, dependencies, protected), width, where)
     if not bundles:
         return list(groups), {}
     inside = {reader.key for readers in bundles.values() for reader in readers}
@@ -81,17 +83,14 @@ def _candidates(
             readers.setdefault(next(iter(needs)), []).append(group)
     if not any(len(found) > 1 for found in readers.values()):
         return {}
-    makers = {group.key: group for group in groups}
     candidates: dict[Key, tuple[Group, list[Group]]] = {}
-    inside: set[Key] = set()
-    for key, maker in makers.items():
-        found = readers.get(key, ())
-        if not 1 < len(found) <= MOST_READERS or key in refused or key in protected or key in inside:
+    for maker in groups:
+        found = readers.get(maker.key, ())
+        if not 1 < len(found) <= MOST_READERS or maker.key in refused or maker.key in protected:
             continue
         if not _goes_in_parts(maker):
             # In one order for all of a kind: what they are counted and named by.
-            candidates[key] = maker, sorted(found, key=lambda reader: (key_split(reader.key), str(reader.key)))
-            inside.update(reader.key for reader in found)
+            candidates[maker.key] = maker, sorted(found, key=lambda reader: (reader.prefix, str(reader.key)))
     return candidates
 
 
@@ -101,19 +100,26 @@ def _goes_in_parts(group: Group) -> bool:
     return type(node) is Task and (shuffle.is_cut(node.func) or node.func is shuffle.wait_for_all)
 
 
-def _frequent(candidates: Mapping[Key, tuple[Group, list[Group]]], width: int) -> dict[Key, list[Group]]:
-    kinds = {
-        key: (key_split(key), *(key_split(reader.key) for reader in readers))
-        for key, (_, readers) in candidates.items()
-    }
+def _chosen(
+    candidates: Mapping[Key, tuple[Group, list[Group]]], width: int, where: Callable[[Group], Hashable]
+) -> dict[Key, list[Group]]:
+    """Those that are frequent and run in one way; what reads a value of a bundle makes no bundle of its own."""
+    kinds = {key: (maker.prefix, *(item.prefix for item in readers)) for key, (maker, readers) in candidates.items()}
     count = Counter(kinds.values())
-    return {key: readers for key, (_, readers) in candidates.items() if count[kinds[key]] >= width}
+    chosen: dict[Key, list[Group]] = {}
+    inside: set[Key] = set()
+    for key, (maker, readers) in candidates.items():
+        if key not in inside and count[kinds[key]] >= width and len({where(item) for item in (maker, *readers)}) == 1:
+            chosen[key] = readers
+            inside.update(reader.key for reader in readers)
+    return chosen
 
 
 def _joined(maker: Group, readers: Sequence[Group], resolve: Callable[[Key], Key]) -> Group:
     """One group of all; names that some of them have inside are kept apart."""
     members = [key for group in (maker, *readers) for key in group.members]
-    key = _name(maker, readers)
+    names = list(dict.fromkeys(group.prefix for group in (maker, *readers)))
+    key = _key(maker, names[1:])
     taken = {key, *(group.key for group in (maker, *readers))}
     for group in (maker, *readers):
         taken.update(_outside(group))
@@ -126,12 +132,14 @@ def _joined(maker: Group, readers: Sequence[Group], resolve: Callable[[Key], Key
         aliases = {name: maker.key for name in _outside(reader) if name != maker.key and resolve(name) == maker.key}
         nodes += _renamed(reader, place, taken, aliases)
     nodes.append((key, Task(key, gathered, *(TaskRef(reader.key) for reader in readers))))
-    return Group(key, nodes, members)
+    return Group(key, nodes, members, bundled="+".join(names))
 
 
-def _name(maker: Group, readers: Sequence[Group]) -> Key:
-    """Of a bundle: what is in it, and which one it is."""
-    return "+".join(dict.fromkeys(key_split(group.key) for group in (maker, *readers))), maker.key
+def _key(maker: Group, names: Sequence[str]) -> Key:
+    """Of a bundle: which one it is, and what is in it."""
+    head, *rest = maker.key if isinstance(maker.key, tuple) else (maker.key,)
+    name = "+".join([str(head), *names])
+    return (name, *rest) if rest else name
 
 
 def _outside(group: Group) -> set[Key]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 
 from dask._task_spec import Alias, GraphNode, Task, _execute_subgraph
+from dask.utils import key_split
 
 from cloudoffload.graph.steps import flatten, topological
 from cloudoffload.types import Key
@@ -20,6 +21,12 @@ class Group:
     members: list[Key]  # keys of the graph's tasks in it
     taken: set[Key] | None = None  # names in use inside; made when a second task joins a plain first one
     made: set[Key] | None = None  # names of its nodes; made when a second task may join
+    bundled: str = ""  # names of all that is in it, when it is a bundle
+
+    @property
+    def prefix(self) -> str:
+        """What tasks of its kind are called."""
+        return self.bundled or key_split(self.key)
 
 
 def fuse_chains(

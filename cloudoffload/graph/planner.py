@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,8 +76,13 @@ def make_plan(
     refuse_credentials(telling)
     here = classify(shipped) if classify(telling) else {}
     sources = sort_out(tasks, set(wanted))
-    groups = _groups(sources, wanted, width)
-    return _assemble(sources, groups, wanted, here, _Wishes(requirements, stated or {}, rules or {}), notes)
+    wishes = _Wishes(requirements, stated or {}, rules or {})
+
+    def where(group: Group) -> tuple[Requirements, str]:
+        return wishes.of(group), _here(group, here)
+
+    groups = _groups(sources, wanted, width, where)
+    return _assemble(sources, groups, wanted, here, wishes, notes)
 
 
 def _rewritten(tasks: dict[Key, GraphNode], wanted: Set[Key]) -> dict[Key, GraphNode]:
@@ -125,7 +130,12 @@ class _Wishes:
         return self._known.setdefault(wanted, wanted)
 
 
-def _groups(sources: Sources, wanted: Sequence[Key], width: int) -> list[Group]:
+def _here(group: Group, here: Mapping[Key, str]) -> str:
+    """Why a group has to run on this machine, "" when it need not."""
+    return next((here[key] for key in group.members if key in here), "") if here else ""
+
+
+def _groups(sources: Sources, wanted: Sequence[Key], width: int, where: Callable[[Group], Hashable]) -> list[Group]:
     dependencies = {
         key: frozenset([task for name in node.dependencies if (task := sources.task_of(name)) is not None])
         if node.dependencies
@@ -139,7 +149,7 @@ def _groups(sources: Sources, wanted: Sequence[Key], width: int) -> list[Group]:
         if type(node) is Task and node.func is shuffle.wait_for_all:
             protected.update((key, *dependencies[key]))
     groups = fuse_chains(sources.tasks, dependencies, sources.resolve, protected)
-    groups, places = bundle(groups, dependencies, sources.resolve, protected, width)
+    groups, places = bundle(groups, dependencies, sources.resolve, protected, width, where)
     sources.parts.update(places)
     return groups
 
@@ -192,13 +202,13 @@ def _assemble(
         Unit(
             number,
             group.key,
-            key_split(group.key),
+            group.prefix,
             inputs[number],
             place[number],
             emit,
             number in requested,
             emit is index,
-            next((here[key] for key in group.members if key in here), "") if here else "",
+            _here(group, here) if here else "",
             wishes.of(group),
             tuple(group.members),
         )

@@ -24,6 +24,11 @@ def lazy(number: int) -> Iterator[int]:
     return iter(load(number))
 
 
+def from_file(path: str, number: int) -> list[int]:
+    """A partition from a file."""
+    return load(number)
+
+
 def total(items: Any) -> int:
     """One reader's answer."""
     return sum(items)
@@ -164,8 +169,37 @@ def test_many_readers_stay_apart() -> None:
     assert prefixes(make_plan(tasks, ["all"], width=1)) == {"load", "total", "all"}
 
 
-def test_what_one_of_them_requires_holds_for_all() -> None:
-    """Requirements by prefix reach a reader inside, and local files keep all of it here."""
-    rules = {"most": Requirements(memory_mb=2000)}
+@pytest.mark.parametrize("prefix", ["load", "most"])
+def test_what_has_requirements_of_its_own_stays_a_unit(prefix: str) -> None:
+    """Neither is the demand lost, nor does it hold for others."""
+    rules = {prefix: Requirements(memory_mb=2000)}
     plan = make_plan(partitions(4), WANTED, width=1, rules=rules)
-    assert {unit.requirements.memory_mb for unit in plan.units if "load" in unit.prefix} == {2000}
+    assert {unit.prefix for unit in plan.units if unit.requirements.memory_mb} == {prefix}
+
+
+def test_what_has_to_run_here_keeps_nobody_else_here(tmp_path: Path) -> None:
+    """A partition comes from a file of this machine; what is asked of it may go to a cloud."""
+    (tmp_path / "file").touch()
+    tasks = partitions(4)
+    for i in range(4):
+        tasks["load", i] = Task(("load", i), from_file, str(tmp_path / "file"), i)
+    plan = make_plan(tasks, WANTED, width=1)
+    assert {unit.prefix for unit in plan.units if unit.here_because} == {"load"}
+
+
+def test_equal_requirements_do_not_keep_anybody_apart() -> None:
+    """They hold for the bundle."""
+    rules = {name: Requirements(memory_mb=2000) for name in ("load", "most", "total")}
+    plan = make_plan(partitions(4), WANTED, width=1, rules=rules)
+    assert {unit.requirements.memory_mb for unit in plan.units if "+" in unit.prefix} == {2000}
+
+
+def test_all_names_stand_in_that_of_the_bundle() -> None:
+    """Also names with hyphens, after which Dask's own reading of a key would end."""
+    tasks: dict[Key, GraphNode] = {}
+    for i in range(2):
+        tasks["read-csv-0123456789abcdef", i] = Task(("read-csv-0123456789abcdef", i), load, i)
+        for name in ("sum-chunk-0123456789abcdef", "max-chunk-fedcba9876543210"):
+            tasks[name, i] = Task((name, i), total, TaskRef(("read-csv-0123456789abcdef", i)))
+    tasks["all"] = Task("all", added, *map(TaskRef, [key for key in tasks if "chunk" in str(key)]))
+    assert prefixes(make_plan(tasks, ["all"], width=1)) == {"read-csv+max-chunk+sum-chunk", "all"}
