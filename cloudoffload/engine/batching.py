@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from cloudoffload.engine import retries
 from cloudoffload.engine.learned import Learned, Record
-from cloudoffload.engine.messages import Lane
+from cloudoffload.engine.messages import Draft, Lane
 from cloudoffload.engine.ready import Kind
 from cloudoffload.types import Assignment, Unit
 
@@ -53,16 +53,24 @@ class Batches:
         self._learned = learned
         self._route = route
         self._first_deadline = first_deadline
+        self._own: set[tuple[str, str]] = set()  # prefixes and lanes of which this computation knows by itself
         self._unsent = Counter(unit.prefix for unit in units)
 
     def size(self, kind: Kind, lane: Lane, *, free: int, busy: int) -> int:
         """Units in the next call: see :func:`batch_size`; what failed before goes in a call of its own."""
         if kind.alone:
             return 1
-        record = self._learned.get(kind.prefix, lane.name)
+        record = self._record(self._units[kind.head], lane)
         # What comes later is left for the slots that are busy now.
         left = max(len(kind), self._unsent[kind.prefix])
         return batch_size(len(kind), left, record, lane, free=free, busy=busy)
+
+    def answered(self, draft: Draft, seconds: Mapping[str, list[float]]) -> None:
+        """A call has told what its units have taken, by prefix."""
+        for prefix, times in seconds.items():
+            self._learned.add(prefix, draft.provider, times)
+            self._own.add((prefix, draft.provider))
+        self._learned.saw([self._units[assignment.number].key for assignment in draft.units], draft.provider)
 
     def sent(self, assignments: Sequence[Assignment]) -> None:
         """A call is under way."""
@@ -85,7 +93,7 @@ class Batches:
                 if lacks or len(members) >= lane.batch:
                     continue
                 unit = self._units[reader]
-                record = self._learned.get(unit.prefix, lane.name)
+                record = self._record(unit, lane)
                 if record is not None and record.recent < left and self._may_share(unit, head, lane):
                     left -= record.recent
                     members.append(reader)
@@ -115,6 +123,16 @@ class Batches:
         else:
             seconds = self._first_deadline
         return float(min(lane.card.max_seconds, seconds * retries.DEADLINE_GROWTH**timeouts))
+
+    def _record(self, unit: Unit, lane: Lane) -> Record | None:
+        """What such units take, if that can be relied on.
+
+        What other computations say of units with the same name does not count: a function that was tried on little is
+        run on much next.
+        """
+        if (unit.prefix, lane.name) in self._own or self._learned.has_seen(unit.key, lane.name):
+            return self._learned.get(unit.prefix, lane.name)
+        return None
 
     def _may_share(self, unit: Unit, head: Unit, lane: Lane) -> bool:
         """Whether a unit may ride in a call that begins with another: where and how it runs is the same."""

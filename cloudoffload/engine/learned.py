@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from cloudoffload.types import Key
+
+_MOST_NAMES = 10_000
 
 
 @dataclass(slots=True)
@@ -29,6 +34,21 @@ class Learned:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._records: dict[tuple[str, str], Record] = {}
+        self._seen: set[tuple[Key, str]] = set()
+
+    def saw(self, keys: Iterable[Key], provider: str) -> None:
+        """Units with these keys have run on a provider."""
+        # Of a collection's many keys, ``(name, number)``, the name; it has a token of all that the values depend on.
+        names = {(key[0] if isinstance(key, tuple) else key, provider) for key in keys}
+        if not names <= self._seen:
+            with self._lock:
+                if len(self._seen) > _MOST_NAMES:
+                    self._seen = set()
+                self._seen |= names
+
+    def has_seen(self, key: Key, provider: str) -> bool:
+        """Whether the very same has run before on a provider, not only something that is called alike."""
+        return (key[0] if isinstance(key, tuple) else key, provider) in self._seen
 
     def add(self, prefix: str, provider: str, seconds: list[float]) -> None:
         """Add what the units of one call took."""

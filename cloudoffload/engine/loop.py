@@ -87,7 +87,6 @@ class Loop:
         self._lanes = lanes
         self._route = route
         self._reserve = reserve
-        self._learned = learned
         self._tries = Tries(tries)
         self._isolated = isolated
         self._window = window
@@ -177,8 +176,7 @@ class Loop:
             self._fail(unit.number, why, actions)
             if self._over:
                 return
-        for prefix, times in done.items():
-            self._learned.add(prefix, draft.provider, times)
+        self._batches.answered(draft, done)
         if freed:
             actions.append(Free(tuple(freed)))
         self._finish_if_done(actions)

@@ -45,11 +45,33 @@ def test_values_of_a_call_are_read_in_it_wherever_they_lie(large: int) -> None:
     def join(parts: list[bytes]) -> int:
         return sum(map(sum, parts))
 
+    joined = join([make(1), make(2), make(3)])
     with co.Session() as session:
         for _ in range(2):
             before = session.stats()["calls"]
-            assert session.compute(join([make(1), make(2), make(3)])) == (6 * large,)
+            assert session.compute(joined) == (6 * large,)
         assert session.stats()["calls"] - before == 1
+
+
+@pytest.mark.usefixtures("far")
+def test_what_was_tried_on_little_is_not_expected_to_be_short_on_much() -> None:
+    """Another collection with tasks of the same name goes to as many workers as there are."""
+
+    @dask.delayed(pure=False)
+    def make(number: int) -> int:
+        return number
+
+    @dask.delayed(pure=False)
+    def inc(number: int) -> int:
+        return number + 1
+
+    with co.Session(workers=2) as session:
+        for _ in range(2):
+            session.compute(*map(inc, range(4)))
+        before = session.stats()["calls"]
+        one = make(1)
+        session.compute(*(inc(one) for _ in range(4)))
+        assert session.stats()["calls"] - before > 2
 
 
 @pytest.mark.usefixtures("far")

@@ -129,6 +129,7 @@ class Driven:
         for prefix, seconds in (learned or {}).items():
             for name in chosen:
                 known.add(prefix, name, [seconds])
+                known.saw([item.key for item in plan.units if item.prefix == prefix], name)
         self.learned = known
         self.now = 0.0
         self.actions: list[Action] = []
