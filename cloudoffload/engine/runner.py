@@ -97,6 +97,7 @@ class Runner:
             rules=self._rules,
             shuffle_costs=shuffle_costs(self.services, dsk),
             width=self._width(),
+            one_place=list(self.services.clouds.lanes) == ["local"],
         )
         plan = self._with_foreign_values(plan)
         for unit in {(unit.prefix, unit.requirements, unit.here_because): unit for unit in plan.units}.values():

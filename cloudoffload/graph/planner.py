@@ -40,6 +40,7 @@ def make_plan(
     rules: Mapping[str, Requirements] | None = None,
     shuffle_costs: ShuffleCosts = ShuffleCosts(),  # noqa: B008 - immutable
     width: int = 64,
+    one_place: bool = False,
 ) -> Plan:
     """Plan a computation.
 
@@ -59,6 +60,8 @@ def make_plan(
         What using the store takes: it decides in how many stages rows are shuffled.
     width : int
         So many like units keep all workers busy: from there on, what reads a single value runs where it is made.
+    one_place : bool
+        There is no other provider than this machine: what must run here may share a unit with what need not.
 
     Raises
     ------
@@ -79,7 +82,7 @@ def make_plan(
     wishes = _Wishes(requirements, stated or {}, rules or {})
 
     def where(group: Group) -> tuple[Requirements, str]:
-        return wishes.of(group), _here(group, here)
+        return wishes.of(group), "" if one_place else _here(group, here)
 
     groups = _groups(sources, wanted, width, where)
     return _assemble(sources, groups, wanted, here, wishes, notes)

@@ -185,6 +185,8 @@ def test_what_has_to_run_here_keeps_nobody_else_here(tmp_path: Path) -> None:
         tasks["load", i] = Task(("load", i), from_file, str(tmp_path / "file"), i)
     plan = make_plan(tasks, WANTED, width=1)
     assert {unit.prefix for unit in plan.units if unit.here_because} == {"load"}
+    alone = make_plan(tasks, WANTED, width=1, one_place=True)
+    assert {unit.prefix for unit in alone.units if unit.here_because} == {"load+most+total"}
 
 
 def test_equal_requirements_do_not_keep_anybody_apart() -> None:
