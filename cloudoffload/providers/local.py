@@ -55,7 +55,7 @@ class Local:
         Keys whose calls the workers run.
     store_memory : callable
         How much of this machine's memory the store takes, bytes: all of it, divided by the workers, is taken off what
-        each of them may hold.
+        each of them may hold, of which at least half is left.
     """
 
     name = "local"
@@ -149,21 +149,31 @@ class Local:
                 return
             with self._lock:
                 busy = list(self._busy)
-            in_store = self._store_memory() if busy else 0
+            share = self._share_of_store() if busy else 0
             for worker in busy:
-                if (held := worker.memory(family=look % _FAMILY_EVERY == 0)) > self._memory - in_store // self._workers:
-                    worker.kill_for_memory(self._too_much(held, in_store))
+                allowed = self._memory - share
+                if (held := worker.memory(family=look % _FAMILY_EVERY == 0, over=allowed)) > allowed:
+                    worker.kill_for_memory(self._too_much(held, share))
             time.sleep(WATCH_SECONDS)
 
-    def _too_much(self, held: int, in_store: int) -> str:
-        """Why a worker is ended, and what to do."""
-        reason = f"it held {held >> 20:,} MB, more than the {self._memory >> 20:,} MB that a worker may have"
-        advice = "use smaller partitions, fewer workers, or raise cloudoffload.local.memory"
-        if in_store < 1 << 20:
-            return f"{reason}; {advice}"
+    def _share_of_store(self) -> int:
+        """What is taken off the memory of each worker, bytes.
+
+        At most half: else a full store would end workers that hold no more than their imports, each as soon as it is
+        busy. The machine has room for that, since a tmpfs takes at most half of it unless told otherwise (tmpfs(5)).
+        """
+        return min(self._store_memory() // self._workers, self._memory // 2)
+
+    def _too_much(self, held: int, share: int) -> str:
+        """Why a worker is ended, and what gives workers more; how a task can take less is said by who reports it."""
+        memory_mb, share_mb = self._memory >> 20, share >> 20
+        reason = f"it held {held >> 20:,} MB, more than the {memory_mb - share_mb:,} MB that a worker may have"
+        more = "fewer workers or a higher cloudoffload.local.memory leave more to each"
+        if not share_mb:
+            return f"{reason}; {more}"
         return (
-            f"{reason}, less its share of the {in_store >> 20:,} MB of memory that the store takes; let "
-            f"cloudoffload.local.folder name a folder on a disk, {advice}"
+            f"{reason}: {memory_mb:,} MB less {share_mb:,} MB, its share of what the store takes in memory; "
+            f"a cloudoffload.local.folder on a disk, {more}"
         )
 
 
@@ -207,9 +217,9 @@ class _Worker:
             self._process.wait()
             raise
 
-    def memory(self, *, family: bool) -> int:
-        """Memory that the process holds alone, bytes; with its ``family``, also what it has started."""
-        return held(self._process.pid, family=family)
+    def memory(self, *, family: bool, over: int) -> int:
+        """Memory that the process holds alone, bytes, or with its ``family``: see :func:`held`."""
+        return held(self._process.pid, family=family, over=over)
 
     def kill_for_memory(self, reason: str) -> None:
         """End the process because it holds too much."""

@@ -66,7 +66,37 @@ def test_memory_of_what_a_task_starts(session: co.Session) -> None:
         with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as process:
             return process.wait()
 
-    runs_out(session, f"more than the {LIMIT_MB} MB", start, LIMIT_MB)
+    runs_out(session, f"more than the {LIMIT_MB} MB that a worker may have", start, LIMIT_MB)
+
+
+def test_the_advice_is_given_once(session: co.Session) -> None:
+    """Whoever lost a task to its memory is told once what to do."""
+
+    def hold(mb: int) -> None:
+        held = [b"x" * (1 << 20) for _ in range(mb)]
+        time.sleep(len(held))
+
+    with pytest.raises(errors.WorkerLost, match="that a worker may have") as caught:
+        compute(session, hold, LIMIT_MB + 64)
+    assert str(caught.value).count("use smaller partitions") == 1
+
+
+def test_forked_processes_share_what_they_were_born_with(session: co.Session) -> None:
+    """A task may fork: memory that nobody has written to since is one memory."""
+
+    def fork(mb: int) -> int:
+        held = b"x" * (mb << 20)
+        children = []
+        for _ in range(3):
+            if (child := os.fork()) == 0:
+                time.sleep(1)
+                os._exit(0)
+            children.append(child)
+        for child in children:
+            os.waitpid(child, 0)
+        return len(held)
+
+    assert compute(session, fork, LIMIT_MB // 2) == LIMIT_MB // 2 << 20
 
 
 def test_what_a_worker_may_have_it_gets(session: co.Session) -> None:
@@ -103,7 +133,8 @@ def test_a_store_in_memory_counts() -> None:
         fitting = LIMIT_MB // 2
         assert compute(session, hold, fitting) == fitting << 20
         kept = session.persist(*[dask.delayed(fill)(100) for _ in range(3)])
-        with pytest.raises(errors.WorkerLost, match=r"less its share of the 300 MB.*cloudoffload.local.folder"):
+        left = r"more than the 170 MB.*320 MB less 150 MB, its share of what the store takes.*cloudoffload.local.folder"
+        with pytest.raises(errors.WorkerLost, match=left):
             compute(session, hold, fitting)
         del kept
         deadline = time.monotonic() + GENEROUS
@@ -111,3 +142,24 @@ def test_a_store_in_memory_counts() -> None:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         assert compute(session, hold, fitting) == fitting << 20
+
+
+@pytest.mark.skipif(not os.access(SHARED_MEMORY, os.W_OK), reason="this system has no folder in memory")
+def test_a_store_in_memory_leaves_workers_half() -> None:
+    """However much it takes, each worker may have half of its memory: small tasks go on."""
+    with (
+        dask.config.set({"cloudoffload.local.folder": str(SHARED_MEMORY)}),
+        co.Session(providers=("local",), workers=1, memory_mb=100) as session,
+    ):
+
+        def fill(mb: int) -> bytes:
+            return bytes(mb << 20)
+
+        def wait() -> int:
+            time.sleep(0.5)
+            return 1
+
+        kept = [session.persist(dask.delayed(fill, pure=False)(5)) for _ in range(24)]
+        assert session.stats()["store_bytes"] > 100 << 20
+        assert compute(session, wait) == 1
+        del kept
