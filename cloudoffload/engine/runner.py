@@ -34,9 +34,6 @@ from cloudoffload.wire.refs import part_of
 _PLANS = 10
 """How many of the latest plans can be asked why."""
 
-_WIDE = 64
-"""Like units that are enough on any cloud: there, a value that is stored for others costs more than it gains."""
-
 
 class Runner:
     """Plans and runs graphs on the services of one session.
@@ -96,7 +93,7 @@ class Runner:
             stated=of_tasks(dsk),
             rules=self._rules,
             shuffle_costs=shuffle_costs(self.services, dsk),
-            width=self._width(),
+            width=sum(lane.slots for lane in self.services.clouds.lanes.values()),
             one_place=list(self.services.clouds.lanes) == ["local"],
         )
         plan = self._with_foreign_values(plan)
@@ -104,10 +101,6 @@ class Runner:
             self.services.decide(unit)  # whatever can't run anywhere is said before anything runs
         self._planned.append(plan.units)
         return plan
-
-    def _width(self) -> int:
-        """Like units that give every worker something to do; fewer of them than that would leave some idle."""
-        return min(_WIDE, sum(lane.slots for lane in self.services.clouds.lanes.values()))
 
     def _with_foreign_values(self, plan: Plan) -> Plan:
         """The plan with what another session has persisted as data: its objects are out of reach for these workers."""

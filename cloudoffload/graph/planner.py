@@ -59,7 +59,7 @@ def make_plan(
     shuffle_costs : ShuffleCosts
         What using the store takes: it decides in how many stages rows are shuffled.
     width : int
-        So many like units keep all workers busy: from there on, what reads a single value runs where it is made.
+        How many units run at a time: with as many like ones, what reads a single value runs where it is made.
     one_place : bool
         There is no other provider than this machine: what must run here may share a unit with what need not.
 
