@@ -38,13 +38,16 @@ from cloudoffload.engine.storing import metered, store_data, store_program
 from cloudoffload.engine.window import Window
 from cloudoffload.errors import BudgetExceeded, Cancelled
 from cloudoffload.graph.collecting import patience
-from cloudoffload.types import Call, Failure, Key, Outcome, Plan, Ref
+from cloudoffload.types import Call, Failure, FailureKind, Key, Outcome, Plan, Ref
 
 STOP_SECONDS = 1.0
 """How long a stopped computation waits for its calls to notice."""
 
 _INLINE_ANYWAY = 512
 """Values up to this size travel inside messages however many units read them, bytes: a request costs about as much."""
+
+_STILL_WRITING = (FailureKind.DEADLINE, FailureKind.STORE)
+"""Why a unit has no value although its worker may be writing it: behind its answer, or in a request that it gave up."""
 
 
 class Computation:
@@ -256,9 +259,15 @@ class Computation:
             keys = output_keys(services, self._number, draft)
             self._objects.may_have_written(keys, time.monotonic(), draft.seconds + OVERRUN_SECONDS)
             raise
-        for result in outcome.results:
-            if isinstance(result, Ref) and result.data is None:
+        unwritten = []
+        for result, key in zip(outcome.results, output_keys(services, self._number, draft), strict=True):
+            if isinstance(result, Failure):
+                if result.kind in _STILL_WRITING:
+                    unwritten.append(key)
+            elif result.data is None:
                 self._objects.wrote(result.key, result.nbytes)
+        if unwritten:
+            self._objects.may_have_written(unwritten, time.monotonic(), OVERRUN_SECONDS)
         # A barrier's readers read its inputs, too.
         if not any(self._plan.units[unit.number].keeps_inputs for unit in draft.units):
             self._objects.discard_if_written(spilled_key(services, self._number, draft))

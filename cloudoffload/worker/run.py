@@ -162,17 +162,21 @@ def _run_all(
                 unit_seconds.append(time.perf_counter() - started)
                 if isinstance(result, Ref):
                     made[unit.number] = result
-            for place, result in enumerate(results):
-                if (error := transfers.failure(result)) is not None:
-                    results[place] = failures.of_machinery(error)
+            results = [_written(result, transfers) for result in results]
     except DeadlinePassed as passed:
         _stopped_by_deadline.set()
         # What is done stays done; the unit that was running, and those behind it, have no value, nor have those whose
         # value is not written.
         late = failures.of_user_code(passed)
-        results = [late if transfers.is_pending(result) else result for result in results]
+        results = [late if transfers.is_pending(result) else _written(result, transfers) for result in results]
         results += [late] * (len(order.units) - len(results))
     return results, unit_seconds, outputs.inline_bytes
+
+
+def _written(result: Ref | Failure, transfers: Transfers) -> Ref | Failure:
+    """A result whose value is in its store, or why it could not be written."""
+    error = transfers.failure(result)
+    return result if error is None else failures.of_machinery(error)
 
 
 def _run(program: Loaded, unit: Assignment, made: Mapping[int, Ref], inputs: Inputs, outputs: Outputs) -> Ref | Failure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,7 +15,9 @@ from cloudoffload.interfaces import Buffer
 from cloudoffload.store import ObjectStore
 from cloudoffload.types import Assignment, Edge, Failure, FailureKind, Ref, StoreAccess
 from cloudoffload.wire.digest import BLAKE3, digest
-from cloudoffload.worker import overlap
+from cloudoffload.wire.envelope import Order
+from cloudoffload.wire.program import Loaded
+from cloudoffload.worker import overlap, run
 from cloudoffload.worker.overlap import Overlapped, Transfers, overlapped
 
 PATIENCE = 30.0
@@ -123,6 +126,27 @@ def test_a_refused_write_fails_its_own_value(store: Watched, transfers: Transfer
     errors = [transfers.failure(result) for result in results]
     assert errors[0] is None and errors[2] is None
     assert isinstance(errors[1], StoreError) and "no room" in str(errors[1])
+
+
+@pytest.mark.parametrize("refused", [True, False], ids=["refused", "under way"])
+def test_a_deadline_leaves_no_value_that_is_not_written(
+    store: Watched, transfers: Transfers, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    """What was refused while a later unit ran is told so, and what is still under way when the time is over is late."""
+    steps = [("value", bytes, (100_000,)), ("sleep", time.sleep, (PATIENCE,))]
+    entries = [(((key, function, args, None, False, ()),), key, (), "value") for key, function, args in steps]
+    monkeypatch.setattr(run, "_program", lambda order, inputs: Loaded(entries, 1))
+    monkeypatch.setattr(run, "_stopped_by_deadline", threading.Event())
+    if refused:
+        store.refuses.add("runs/r/1/0-1")
+    else:
+        store.may_write.clear()
+    units = (Assignment(0, 1, ()), Assignment(1, 1, ()))
+    order = Order("r", "c", Ref("", "", (0, 1), 1, b"", data=b"x"), units, {}, "main", "runs/r/1/", 0.3, b"k" * 32)
+    results, _, _ = run._run_all(order, transfers, 0.3, never_frozen=True)
+    store.may_write.set()
+    kinds = [result.kind for result in results if isinstance(result, Failure)]
+    assert kinds == [FailureKind.STORE if refused else FailureKind.DEADLINE, FailureKind.DEADLINE]
 
 
 def test_writes_under_way_are_bounded(store: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
