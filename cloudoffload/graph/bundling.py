@@ -6,6 +6,7 @@ way, and only the small results travel. The readers share the value itself, as t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 
 from dask._task_spec import GraphNode, Task, TaskRef
@@ -20,9 +21,6 @@ MOST_READERS = 8
 
 _WIDE = 64
 """Bundles that are enough on any cloud: there, a value that is stored for others costs more than it gains."""
-
-_ROUNDS = 4
-"""From so many bundles for each worker on, a last round in which some have none does not count."""
 
 
 def bundle(
@@ -48,7 +46,7 @@ def bundle(
     width : int
         How many units run at a time. There must be as many bundles of a kind, so that every worker has something to do:
         little is lost then by running the readers of each value one after the other, less than writing it for others
-        and reading it there. When there are few, those that would run in a last round alone stay apart.
+        and reading it there.
     where : callable
         What decides where and how a group runs; in a bundle it is the same for all.
 
@@ -110,26 +108,16 @@ def _chosen(
     candidates: Mapping[Key, tuple[Group, list[Group]]], width: int, where: Callable[[Group], Hashable]
 ) -> dict[Key, list[Group]]:
     """Those that are frequent and run in one way; what reads a value of a bundle makes no bundle of its own."""
-    kinds: dict[tuple[str, ...], list[Key]] = {}
-    for key, (maker, readers) in candidates.items():
-        kinds.setdefault((maker.prefix, *(item.prefix for item in readers)), []).append(key)
+    kinds = {key: (maker.prefix, *(item.prefix for item in readers)) for key, (maker, readers) in candidates.items()}
+    count = Counter(kinds.values())
+    enough = min(width, _WIDE)
     chosen: dict[Key, list[Group]] = {}
     inside: set[Key] = set()
-    for keys in kinds.values():
-        for key in _enough(keys, width):
-            maker, readers = candidates[key]
-            if key not in inside and len({where(item) for item in (maker, *readers)}) == 1:
-                chosen[key] = readers
-                inside.update(reader.key for reader in readers)
-    return {key: readers for key, readers in chosen.items() if key not in inside}
-
-
-def _enough(keys: Sequence[Key], width: int) -> Sequence[Key]:
-    """Makers of one kind that are bundled."""
-    if len(keys) < min(width, _WIDE):
-        return ()
-    alone = len(keys) % width if width <= len(keys) < _ROUNDS * width else 0
-    return sorted(keys, key=str)[: len(keys) - alone]
+    for key, (maker, readers) in candidates.items():
+        if key not in inside and count[kinds[key]] >= enough and len({where(item) for item in (maker, *readers)}) == 1:
+            chosen[key] = readers
+            inside.update(reader.key for reader in readers)
+    return chosen
 
 
 def _joined(maker: Group, readers: Sequence[Group], resolve: Callable[[Key], Key]) -> Group:
