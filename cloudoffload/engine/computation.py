@@ -267,7 +267,7 @@ class Computation:
             elif result.data is None:
                 self._objects.wrote(result.key, result.nbytes)
         if unwritten:
-            self._objects.may_have_written(unwritten, time.monotonic(), OVERRUN_SECONDS)
+            self._objects.may_have_written(unwritten, time.monotonic(), draft.seconds + OVERRUN_SECONDS)
         # A barrier's readers read its inputs, too.
         if not any(self._plan.units[unit.number].keeps_inputs for unit in draft.units):
             self._objects.discard_if_written(spilled_key(services, self._number, draft))

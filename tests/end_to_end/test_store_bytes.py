@@ -17,6 +17,19 @@ import pytest
 
 import cloudoffload as co
 from cloudoffload.engine.events import Event
+from cloudoffload.errors import WorkerLost
+from cloudoffload.providers import rates
+from cloudoffload.store import ObjectStore, open_store
+from cloudoffload.types import (
+    Call,
+    Failure,
+    FailureKind,
+    Outcome,
+    Requirements,
+    Resources,
+    StoreAccess,
+)
+from cloudoffload.wire.envelope import prefix_of
 
 GENEROUS = 60.0
 SIZE = 100_000
@@ -142,6 +155,58 @@ def test_what_a_killed_worker_had_written_goes(session: co.Session, tmp_path: Pa
     assert [value[0] for value in values] == list(range(40))
     assert session.stats()["retries"] > 0
     is_left_empty(session, tmp_path)
+
+
+class WritesLate:
+    """A provider whose workers answer without a value; the first of them has written it, and goes on to."""
+
+    name = "late"
+    card = rates.load("local")
+    runs = frozenset({"python"})
+
+    def __init__(self, store: ObjectStore, kind: FailureKind) -> None:
+        self._store = store
+        self._kind = kind
+        self._first: Call | None = None
+
+    def invoke(self, call: Call, cancelled: threading.Event) -> Outcome:
+        """Say of each unit why it has no value."""
+        if self._first is None:
+            self._first = call
+            self.write()
+        failure = Failure(self._kind, "Exception", "no value", "")
+        return Outcome((failure,) * len(call.units), (0.0,) * len(call.units), Resources())
+
+    def write(self) -> None:
+        """Write what the first call made, as its worker does."""
+        assert self._first is not None
+        self._store.put(f"{prefix_of(self._first.run)}1/0-1", [b"late"])
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+@pytest.mark.parametrize("kind", [FailureKind.DEADLINE, FailureKind.STORE])
+def test_what_was_written_for_a_unit_without_a_value_goes(tmp_path: Path, kind: FailureKind) -> None:
+    """Its call was answered, and its write was not waited for or ended in doubt: the object goes, also a late one."""
+    folder = tmp_path / "store"
+    provider = WritesLate(open_store(StoreAccess(folder.as_uri())), kind)
+    with co.Session(providers=(provider,), store=str(folder)) as session:
+
+        def compute() -> None:
+            with pytest.raises(WorkerLost):
+                session.compute(dask.delayed(block)(1), requirements=Requirements(retries=0))
+
+        compute()
+        until(lambda: not files(tmp_path), "the object stayed")
+        provider.write()
+        assert files(tmp_path) == ["1/0-1"]
+
+        def gone() -> bool:
+            compute()
+            return not files(tmp_path)
+
+        until(gone, "the late object stayed")
 
 
 def test_small_inputs_that_went_through_the_store_go_with_their_call() -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from cloudoffload.types import Failure, FailureKind
+from cloudoffload.types import Failure, FailureKind, StoreAccess
 from cloudoffload.worker.deadline import EXIT_STATUS, DeadlinePassed, deadline
-from tests.unit.worker.conftest import ROOT, Desk, Ended, task
+from tests.unit.worker.conftest import PREFIX, ROOT, Desk, Ended, task
 
 LONG = 3600.0
 SHORT = 0.5
@@ -66,6 +66,14 @@ def test_the_unit_that_runs_over_its_time_is_stopped(desk: Desk, function: Any) 
     assert "0.5 s" in late[0].message  # type: ignore[union-attr]
     assert len(outcome.unit_seconds) == 3
     assert desk.value(desk.run(task(lambda: 4)).results[0]) == 4
+
+
+def test_a_value_that_could_not_be_written_is_not_done(desk: Desk) -> None:
+    """Nobody waits for its writing when the time is over, and yet its unit says what became of it."""
+    nowhere: dict[str, Any] = {"stores": {"main": StoreAccess("memory:///")}, "prefix": f"{PREFIX}/"}
+    refused, late = desk.run(task(lambda: bytes(100_000)), task(sleep), seconds=SHORT, **nowhere).results
+    assert isinstance(refused, Failure) and refused.kind is FailureKind.STORE and "is not a key" in refused.message
+    assert isinstance(late, Failure) and late.kind is FailureKind.DEADLINE
 
 
 def test_the_stopped_code_is_named(desk: Desk) -> None:
