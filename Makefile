@@ -11,7 +11,7 @@ help:
 	@echo 'make setup      build .venv with every pinned package; quick when nothing changed'
 	@echo 'make demo       flights on an emulated cloud, with the bill on screen'
 	@echo 'make test       run the tests'
-	@echo 'make test-dask  run the tests of Dask itself on cloudoffload; takes an hour or two'
+	@echo 'make test-dask  run the tests of Dask itself on cloudoffload; that takes long'
 	@echo 'make bench      measure against a local Dask cluster'
 	@echo 'make check      style, types and import contracts'
 	@echo 'make format     let ruff rewrite what it can'

@@ -69,7 +69,7 @@ class Session:
         Worker processes on this machine.
     memory_mb : int, optional
         Most memory that each of them, and what it starts, may hold, MB: one that holds more is ended. A store that lies
-        in memory is taken off it, in equal shares.
+        in memory is taken off it, in equal shares, but never more than half.
     results : str, optional
         What the client may decode: ``"data"``, ``"verified"`` or ``"pickle"``.
     tags : mapping of str to str, optional

@@ -201,19 +201,18 @@ def _assemble(
         {number for number, emit in enumerate(emits) if emit is index},
     )
     units = [
-        # By place rather than by name: it takes half the time, and there may be a million.
         Unit(
-            number,
-            group.key,
-            group.prefix,
-            inputs[number],
-            place[number],
-            emit,
-            number in requested,
-            emit is index,
-            _here(group, here) if here else "",
-            wishes.of(group),
-            tuple(group.members),
+            number=number,
+            key=group.key,
+            prefix=group.prefix,
+            inputs=inputs[number],
+            priority=place[number],
+            emit=emit,
+            requested=number in requested,
+            keeps_inputs=emit is index,
+            here_because=_here(group, here) if here else "",
+            requirements=wishes.of(group),
+            tasks=tuple(group.members),
         )
         for number, (group, emit) in enumerate(zip(groups, emits, strict=True))
     ]
